@@ -1,0 +1,108 @@
+/**
+ * Owns every primitive: digests, random values, sealing. The only user of node:crypto, whose calls are
+ * synchronous in workerd, so that a check and what follows it need no await between them.
+ * Never decides anything: callers do.
+ */
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  hkdfSync,
+  randomBytes as nodeRandomBytes,
+  timingSafeEqual,
+} from 'node:crypto'
+
+const nonceBytes = 12
+const tagBytes = 16
+
+/** A secret without a printable form: interpolating, logging or serialising it shows no part of it. */
+export class Secret {
+  readonly #value: string
+  constructor(value: string) {
+    this.#value = value
+  }
+  /** The value itself. Search for this word to see every place where a secret is used. */
+  reveal(): string {
+    return this.#value
+  }
+  toString(): string {
+    return '[secret]'
+  }
+  toJSON(): string {
+    return '[secret]'
+  }
+}
+
+/** SHA-256 (FIPS 180-4) of a string's UTF-8 bytes, or of the given chunks one after the other. */
+export function sha256(...chunks: (string | Uint8Array)[]): Uint8Array {
+  const hash = createHash('sha256')
+  for (const chunk of chunks) hash.update(chunk)
+  return new Uint8Array(hash.digest())
+}
+
+export function toHex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
+}
+
+/** Compares in a time that does not depend on where the two differ. Digests only: lengths are not hidden. */
+export function equalDigests(a: Uint8Array, b: Uint8Array): boolean {
+  return a.byteLength === b.byteLength && timingSafeEqual(a, b)
+}
+
+/** Bytes from the system's generator. */
+export function randomBytes(length: number): Uint8Array {
+  return new Uint8Array(nodeRandomBytes(length))
+}
+
+/** A UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds since 1970, then random. */
+export function uuidv7(nowMs: number, random: Uint8Array = randomBytes(10)): string {
+  const bytes = new Uint8Array(16)
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(nowMs) << 16n)
+  bytes.set(random.subarray(0, 10), 6)
+  bytes[6] = 0x70 | ((bytes[6] ?? 0) & 0x0f)
+  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f)
+  const hex = toHex(bytes)
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
+}
+
+/**
+ * Bytes from standard base64 (RFC 4648, section 4), padding required; undefined for anything else.
+ * Stricter than Buffer, which skips what it does not know: a key with a typo must not become another key.
+ */
+export function fromBase64(text: string): Uint8Array | undefined {
+  const bytes = Buffer.from(text, 'base64')
+  return bytes.toString('base64') === text ? new Uint8Array(bytes) : undefined
+}
+
+/** A 256-bit AES key for one purpose, derived with HKDF-SHA-256 (RFC 5869): no two purposes share a key. */
+export function deriveKey(master: Uint8Array, purpose: string): Uint8Array {
+  return new Uint8Array(hkdfSync('sha256', master, new Uint8Array(0), `versori-gateway/${purpose}`, 32))
+}
+
+/**
+ * AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce: nonce ‖ ciphertext ‖ tag. One key may seal 2^32
+ * values; sessions are set by people. `context` must be the same to open it: each part is bound with its length.
+ */
+export function seal(key: Uint8Array, plaintext: string, context: readonly string[]): Uint8Array {
+  const nonce = randomBytes(nonceBytes)
+  const cipher = createCipheriv('aes-256-gcm', key, nonce)
+  cipher.setAAD(Buffer.from(JSON.stringify(context)))
+  return new Uint8Array(
+    Buffer.concat([nonce, cipher.update(Buffer.from(plaintext)), cipher.final(), cipher.getAuthTag()]),
+  )
+}
+
+/** The plaintext, or undefined where the key or the context is another or a bit was changed. */
+export function open(key: Uint8Array, sealed: Uint8Array, context: readonly string[]): string | undefined {
+  if (sealed.byteLength < nonceBytes + tagBytes) return undefined
+  const end = sealed.byteLength - tagBytes
+  const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, nonceBytes))
+  decipher.setAAD(Buffer.from(JSON.stringify(context)))
+  decipher.setAuthTag(sealed.subarray(end))
+  try {
+    const start = decipher.update(Buffer.from(sealed.subarray(nonceBytes, end)))
+    return Buffer.concat([start, decipher.final()]).toString('utf8')
+  } catch {
+    return undefined
+  }
+}

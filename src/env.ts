@@ -1,0 +1,170 @@
+/**
+ * Owns the bindings and secrets: turns them into one Config, once per isolate, and is the only reader of them.
+ * Never falls back to less: a missing or malformed value is named, and no request runs on half a Config.
+ */
+import { equalDigests, fromBase64, Secret, sha256 } from './crypto.ts'
+
+/** One secret that may call /admin; `name` is the actor in records. */
+export interface AdminSecret {
+  name: string
+  digest: Uint8Array
+}
+
+export interface Config {
+  upstream: { baseUrl: string; timeoutMs: number }
+  admins: readonly AdminSecret[]
+  /** The newest first; the second, if any, only opens what it once sealed. */
+  sealingKeys: readonly [Secret, ...Secret[]]
+  directory: Env['DIRECTORY']
+  organisations: Env['ORGANISATION']
+  locationHint: DurableObjectLocationHint | undefined
+}
+
+/** Either a Config, or the names of the values that keep it from being one, and what is wrong with each. */
+export type ConfigResult =
+  | { ok: true; config: Config }
+  | { ok: false; failing: readonly { name: string; problem: string }[] }
+
+const production = 'https://platform.versori.com/api/connect/v1alpha1'
+const jurisdictions: readonly DurableObjectJurisdiction[] = ['eu', 'fedramp', 'fedramp-high', 'us']
+const locationHints: readonly DurableObjectLocationHint[] = [
+  'wnam',
+  'enam',
+  'sam',
+  'weur',
+  'eeur',
+  'apac',
+  'apac-ne',
+  'apac-se',
+  'oc',
+  'afr',
+  'me',
+]
+/** RFC 8410, section 7: the DER of a PKCS #8 Ed25519 private key is this prefix and 32 bytes. */
+const ed25519Prefix = '302e020100300506032b657004220420'
+const known = new WeakMap<object, ConfigResult>()
+
+/** The Config of this isolate's bindings. Values come as strings; an empty one is the same as none. */
+export function readConfig(env: Env): ConfigResult {
+  let result = known.get(env)
+  if (!result) {
+    result = parseConfig(env as unknown as Record<string, unknown>)
+    known.set(env, result)
+  }
+  return result
+}
+
+type Parsed<T> = { value: T } | { problem: string }
+
+/** The rule behind readConfig, over a plain record. */
+export function parseConfig(env: Record<string, unknown>): ConfigResult {
+  const failing: { name: string; problem: string }[] = []
+  function optional<T>(name: string, parse: (text: string) => Parsed<T>): T | undefined {
+    const raw = env[name]
+    if (raw === undefined || raw === null || raw === '') return undefined
+    const parsed = typeof raw === 'string' ? parse(raw) : { problem: 'is not a string' }
+    if ('value' in parsed) return parsed.value
+    failing.push({ name, problem: parsed.problem })
+    return undefined
+  }
+  function required<T>(name: string, parse: (text: string) => Parsed<T>): T | undefined {
+    if (env[name] === undefined || env[name] === '') failing.push({ name, problem: 'is not set' })
+    return optional(name, parse)
+  }
+  function binding<T>(name: string): T {
+    if (typeof env[name] !== 'object' || env[name] === null) failing.push({ name, problem: 'is not bound' })
+    return env[name] as T
+  }
+
+  const baseUrl = optional('UPSTREAM_BASE_URL', parseBaseUrl) ?? production
+  const timeoutMs = optional('UPSTREAM_TIMEOUT_MS', parseTimeout) ?? 10_000
+  const admins = required('ADMIN_TOKEN', parseAdmins)
+  const sealingKey = required('SEALING_KEY', parseSealingKey)
+  const previousKey = optional('SEALING_KEY_PREVIOUS', parseSealingKey)
+  required('AUDIT_SIGNING_KEY', parseSigningKey)
+  const jurisdiction = optional('ORGANISATION_JURISDICTION', oneOf(jurisdictions))
+  const locationHint = optional('ORGANISATION_LOCATION_HINT', oneOf(locationHints))
+  let organisations = binding<Env['ORGANISATION']>('ORGANISATION')
+  let directory = binding<Env['DIRECTORY']>('DIRECTORY')
+  if (failing.length === 0 && jurisdiction) {
+    try {
+      organisations = organisations.jurisdiction(jurisdiction)
+      directory = directory.jurisdiction(jurisdiction)
+    } catch {
+      failing.push({ name: 'ORGANISATION_JURISDICTION', problem: 'is not supported by this runtime' })
+    }
+  }
+  if (failing.length > 0 || !admins || !sealingKey) return { ok: false, failing }
+  return {
+    ok: true,
+    config: {
+      upstream: { baseUrl, timeoutMs },
+      admins,
+      sealingKeys: previousKey ? [sealingKey, previousKey] : [sealingKey],
+      organisations,
+      directory,
+      locationHint,
+    },
+  }
+}
+
+function oneOf<T extends string>(allowed: readonly T[]): (text: string) => Parsed<T> {
+  return text => {
+    const value = allowed.find(each => each === text)
+    return value ? { value } : { problem: `must be one of ${allowed.join(', ')}` }
+  }
+}
+
+function parseBaseUrl(text: string): Parsed<string> {
+  if (!URL.canParse(text)) return { problem: 'is not a URL' }
+  const url = new URL(text)
+  const loopback =
+    url.hostname === 'localhost' || url.hostname === '[::1]' || /^127(\.\d+){3}$/.test(url.hostname)
+  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && loopback)) {
+    return { problem: 'must be https (http on a loopback host only)' }
+  }
+  if (url.username || url.password || url.search || url.hash || /[?#]/.test(text)) {
+    return { problem: 'must be an origin and a path, without user, query or fragment' }
+  }
+  return { value: url.href.replace(/\/+$/, '') }
+}
+
+function parseTimeout(text: string): Parsed<number> {
+  const ms = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN
+  return ms >= 100 && ms <= 120_000
+    ? { value: ms }
+    : { problem: 'must be a whole number of milliseconds from 100 to 120000' }
+}
+
+function parseAdmins(text: string): Parsed<AdminSecret[]> {
+  const admins: AdminSecret[] = []
+  // Problems count entries instead of naming them: GET /health is public, and a mistyped entry's name may be secret.
+  for (const [index, part] of text.split(',').entries()) {
+    const named = /^\s*([A-Za-z0-9._-]{1,64}):(.*?)\s*$/.exec(part)
+    const secret = named?.[2] ?? part.trim()
+    const digest = sha256(secret)
+    if (secret.length < 32) return { problem: `entry ${index + 1} has fewer than 32 characters` }
+    if (!/^[\x21-\x7e]*$/.test(secret)) {
+      return { problem: `entry ${index + 1} has a space or a character beyond ASCII` }
+    }
+    if (admins.some(other => equalDigests(other.digest, digest))) {
+      return { problem: `entry ${index + 1} repeats a secret` }
+    }
+    admins.push({ name: named?.[1] ?? 'admin', digest })
+  }
+  return { value: admins }
+}
+
+function parseSealingKey(text: string): Parsed<Secret> {
+  return fromBase64(text)?.byteLength === 32
+    ? { value: new Secret(text) }
+    : { problem: 'must be base64 of 32 bytes' }
+}
+
+function parseSigningKey(text: string): Parsed<true> {
+  const der = fromBase64(text)
+  const prefix = der?.byteLength === 48 ? Buffer.from(der.subarray(0, 16)).toString('hex') : ''
+  return prefix === ed25519Prefix
+    ? { value: true }
+    : { problem: 'must be an Ed25519 private key in PKCS #8, as base64' }
+}

@@ -1,0 +1,80 @@
+/**
+ * Owns the sequence of records: takes the next number, hashes, and queues the row. Synchronous, so that records stand
+ * in the order in which things were decided. Never waits: the queue says when a record is durable.
+ */
+import { toHex } from '../crypto.ts'
+import type { CommitQueue } from './commit-queue.ts'
+import { type Entry, recordString } from './record.ts'
+import type { RecordRow, Tables } from './tables.ts'
+import { append, emptyTree, type Frontier, frontierPlaces, leafHash } from './tree.ts'
+
+/** A record as its writer knows it. `receipt` is `<seq>:<leaf hash, hex>`. */
+export interface Written {
+  seq: number
+  receipt: string
+}
+
+export class AuditLog {
+  readonly #tables: Tables
+  readonly #queue: CommitQueue
+  #tree: Frontier = emptyTree
+  #timeMs = 0
+  /** Attempts that no outcome has closed, oldest first. */
+  #open = new Set<number>()
+
+  constructor(tables: Tables, queue: CommitQueue) {
+    this.#tables = tables
+    this.#queue = queue
+  }
+
+  /** Reads the head from storage: at construction, and after a batch was not committed. */
+  load(): void {
+    const last = this.#tables.lastRecord()
+    const size = last?.seq ?? 0
+    this.#tree = {
+      size,
+      hashes: frontierPlaces(size).map(({ seq, level }) => this.#tables.nodeHash(seq, level)),
+    }
+    this.#timeMs = last?.time ?? 0
+    this.#open = new Set(last ? this.#tables.openAttempts(last.openFrom) : [])
+  }
+
+  /** The number of the newest record, 0 where there is none. */
+  get size(): number {
+    return this.#tree.size
+  }
+
+  /** The attempts without an outcome, oldest first. */
+  get openAttempts(): readonly number[] {
+    return [...this.#open]
+  }
+
+  /** Queues one record. Its time is `nowMs`, or the last record's where the clock went backwards. */
+  append(entry: Entry, nowMs: number): Written {
+    const seq = this.#tree.size + 1
+    const timeMs = Math.max(nowMs, this.#timeMs)
+    const record = recordString(seq, timeMs, entry)
+    const leaf = leafHash(record)
+    const { tree, completed } = append(this.#tree, leaf)
+    this.#tree = tree
+    this.#timeMs = timeMs
+    if (entry.event === 'update.attempted') this.#open.add(seq)
+    if (entry.attempt !== undefined) this.#open.delete(entry.attempt)
+    const [oldestOpen = seq + 1] = this.#open
+    const row: RecordRow = {
+      seq,
+      time: timeMs,
+      event: entry.event,
+      actor: 'id' in entry.actor ? entry.actor.id : null,
+      connectionId: entry.target.connectionId ?? null,
+      version: entry.target.version ?? null,
+      requestId: entry.requestId ?? null,
+      attempt: entry.attempt ?? null,
+      openFrom: oldestOpen,
+      record,
+      hashes: Buffer.concat(completed),
+    }
+    this.#queue.add(() => this.#tables.insertRecord(row))
+    return { seq, receipt: `${seq}:${toHex(leaf)}` }
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * Owns how writes become durable: what concurrent requests queue is committed in one transaction and awaited once.
+ * Never reorders, and never lets a part of a batch stand: all of it is durable, or none of it and every waiter knows.
+ */
+
+/** The part of a Durable Object's storage that is needed. */
+export interface Storage {
+  transactionSync<T>(closure: () => T): T
+  sync(): Promise<void>
+}
+
+/** The batch that a write was in is not durable. */
+export class CommitError extends Error {}
+
+interface Batch {
+  writes: (() => void)[]
+  done: Promise<void>
+  resolve: () => void
+  reject: (error: CommitError) => void
+}
+
+export class CommitQueue {
+  readonly #storage: Storage
+  readonly #defer: (run: () => void) => void
+  readonly #onFailure: () => void
+  #batch: Batch | undefined
+  #last: Promise<void> = Promise.resolve()
+
+  /**
+   * `defer` runs a function on a later turn of the event loop: late enough for concurrent requests to join, and no
+   * later. `onFailure` must read every cache anew: what it holds may be ahead of the storage.
+   */
+  constructor(storage: Storage, defer: (run: () => void) => void, onFailure: () => void) {
+    this.#storage = storage
+    this.#defer = defer
+    this.#onFailure = onFailure
+  }
+
+  /** Queues a write. It is durable once a `committed()` that was asked for afterwards has resolved. */
+  add(write: () => void): void {
+    if (!this.#batch) {
+      this.#batch = newBatch()
+      this.#last = this.#batch.done
+      this.#defer(() => void this.#flush())
+    }
+    this.#batch.writes.push(write)
+  }
+
+  /** Resolves when all that was queued so far is on disk; throws CommitError where it will never be. */
+  committed(): Promise<void> {
+    return this.#last
+  }
+
+  async #flush(): Promise<void> {
+    const batch = this.#batch as Batch
+    this.#batch = undefined
+    try {
+      // transactionSync: a plain run of statements would keep its first half when a later one throws.
+      this.#storage.transactionSync(() => {
+        for (const write of batch.writes) write()
+      })
+      await this.#storage.sync()
+      batch.resolve()
+    } catch (error) {
+      batch.reject(new CommitError('a batch of writes was not committed', { cause: error }))
+      this.#onFailure()
+    }
+  }
+}
+
+function newBatch(): Batch {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  // A batch that nobody waits for must not become an unhandled rejection; who waits is still told.
+  promise.catch(() => {})
+  return { writes: [], done: promise, resolve, reject }
+}

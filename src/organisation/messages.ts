@@ -1,0 +1,66 @@
+/**
+ * Owns what the edge and the organisation's object say to each other. Plain values, as they are copied between
+ * isolates. Never carries a token (its id and digest do) and never a session but the one that an admin sets.
+ */
+import type { Credential } from '../auth/token.ts'
+import type { Effect, Refusal } from '../errors.ts'
+import type { Update } from '../update/connection-version.ts'
+import type { Trace } from '../upstream/headers.ts'
+import type { RateState } from './rates.ts'
+import type { Client } from './record.ts'
+import type { SessionView } from './session.ts'
+import type { TokenView } from './tokens.ts'
+
+/** Who asks, as the edge saw it. */
+export interface Origin {
+  organisationId: string
+  requestId: string
+  client: Client
+}
+
+/** A caller's request. `target` holds what of the path was acceptable. */
+export interface Call extends Origin {
+  credential: Credential
+  target: { connectionId?: string; version?: string }
+  trace: Trace
+}
+
+/** An admin's request; the edge has checked the secret. */
+export interface AdminCall extends Origin {
+  admin: string
+}
+
+/** A request that the edge has refused already: it still needs its caller checked and its record written. */
+export interface RefusedCall extends Call {
+  action: 'read' | 'update'
+  refusal: Refusal
+}
+
+/** A read of one version; both parts of the target have passed their rules. */
+export interface ReadCall extends Call {
+  target: { connectionId: string; version: string }
+}
+
+export interface UpdateCall extends ReadCall {
+  update: Update
+}
+
+/** How a caller's request ended. */
+export interface Answer {
+  result: { ok: true; status: number; body: string } | { ok: false; refusal: Refusal }
+  /** What an update did to the platform. */
+  effect?: Effect
+  /** `<seq>:<leaf hash>` of the record that closes the request. */
+  receipt?: string
+  rate?: RateState
+}
+
+/** What `GET /o/{organisation_id}/token` tells of a token to its holder. */
+export interface TokenSelf
+  extends Pick<TokenView, 'id' | 'name' | 'actions' | 'connections' | 'versions' | 'expiresAt'> {
+  rateLimit: RateState
+  session: Pick<SessionView, 'state' | 'expiresAt'>
+}
+
+/** A token with what an incident needs: when it was last let in, and by which record. */
+export type RevokedToken = TokenView & { lastAccepted: { time: string; seq: number } | null }

@@ -1,0 +1,101 @@
+/**
+ * Owns the form of an audit record (DESIGN.md 6). Builds the string that is stored, hashed and exported, once.
+ * Never holds a secret: there is no field that one could stand in.
+ */
+import type { Effect } from '../errors.ts'
+
+export type Actor =
+  | { type: 'token' | 'admin'; id: string; name: string }
+  /** `claimedId`: the token id that a credential named and did not prove. */
+  | { type: 'anonymous'; claimedId?: string }
+  | { type: 'gateway' }
+
+/** Where a request came from: as Cloudflare saw it, and as it called itself. */
+export interface Client {
+  ip?: string
+  userAgent?: string
+}
+
+export interface Target {
+  organisationId: string
+  connectionId?: string
+  version?: string
+  tokenId?: string
+}
+
+export type Event =
+  | 'update.attempted'
+  | 'update.succeeded'
+  | 'update.failed'
+  | 'update.unknown'
+  | 'update.denied'
+  | 'update.rejected'
+  | 'read.succeeded'
+  | 'read.failed'
+  | 'read.denied'
+  | 'read.rejected'
+  | 'token.created'
+  | 'token.rotated'
+  | 'token.revoked'
+  | 'session.set'
+  | 'session.rotated'
+  | 'session.rejected'
+  | 'session.deleted'
+  | 'session.resealed'
+  | 'admin.denied'
+  | 'denials.suppressed'
+
+/** What a record says, in the order in which it is written; what is undefined is left out. */
+export interface Entry {
+  requestId?: string
+  event: Event
+  actor: Actor
+  target: Target
+  client?: Client
+  /** The `seq` of the `update.attempted` record that this one closes. */
+  attempt?: number
+  request?: { sha256: string; bytes: number; body?: unknown }
+  upstream?: {
+    status?: number
+    durationMs?: number
+    attempts?: number
+    sha256?: string
+    generation?: number
+  }
+  outcome?: Effect
+  reason?: string
+  token?: object
+  session?: object
+  count?: number
+  fields?: string[]
+}
+
+const maxBodyBytes = 8 * 1024
+
+/** The exact bytes of a record. Key order is fixed, so that two readers see the same thing in the same place. */
+export function recordString(seq: number, timeMs: number, entry: Entry): string {
+  return JSON.stringify({
+    seq,
+    time: new Date(timeMs).toISOString(),
+    requestId: entry.requestId,
+    event: entry.event,
+    actor: entry.actor,
+    target: entry.target,
+    client: entry.client,
+    attempt: entry.attempt,
+    request: entry.request,
+    upstream: entry.upstream,
+    outcome: entry.outcome,
+    reason: entry.reason,
+    token: entry.token,
+    session: entry.session,
+    count: entry.count,
+    fields: entry.fields,
+  })
+}
+
+/** What a record says of an update's payload: over 8 KiB, its digest and size alone. */
+export function payloadOf(update: { body: string; sha256: string; bytes: number }): Entry['request'] {
+  const { sha256, bytes, body } = update
+  return bytes > maxBodyBytes ? { sha256, bytes } : { sha256, bytes, body: JSON.parse(body) }
+}

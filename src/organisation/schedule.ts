@@ -1,0 +1,45 @@
+/**
+ * Owns what is due and when: one row a kind, mirrored in memory. The object's one alarm is the earliest of them.
+ * Pure bookkeeping: it neither runs what is due nor sets the alarm.
+ */
+
+/**
+ * - `attempts`: an attempt may have lost its object, so the object must wake and close it.
+ * - `denials`: refusals were counted instead of recorded, and the sum is to be written.
+ * - `directory`: the directory has not confirmed this organisation's latest state.
+ */
+export type Due = 'attempts' | 'denials' | 'directory'
+
+export class Schedule {
+  readonly #due = new Map<Due, number>()
+
+  load(rows: readonly { kind: string; at: number }[]): void {
+    this.#due.clear()
+    for (const { kind, at } of rows) this.#due.set(kind as Due, at)
+  }
+
+  at(kind: Due): number | undefined {
+    return this.#due.get(kind)
+  }
+
+  set(kind: Due, at: number): void {
+    this.#due.set(kind, at)
+  }
+
+  clear(kind: Due): void {
+    this.#due.delete(kind)
+  }
+
+  /** The time of the earliest thing due, or undefined where nothing is. */
+  get earliest(): number | undefined {
+    return this.#due.size === 0 ? undefined : Math.min(...this.#due.values())
+  }
+
+  /** What is due at a time, the longest overdue first. */
+  dueBy(nowMs: number): Due[] {
+    return [...this.#due]
+      .filter(([, at]) => at <= nowMs)
+      .sort(([, a], [, b]) => a - b)
+      .map(([kind]) => kind)
+  }
+}

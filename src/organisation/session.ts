@@ -1,0 +1,166 @@
+/**
+ * Owns the platform's session: what an admin may set, how it is sealed, what is shown of it, and how the platform
+ * rotates it. Pure. Outside this file and upstream/headers.ts its value exists only as a Secret.
+ */
+import * as z from 'zod/mini'
+import { deriveKey, fromBase64, open, Secret, seal } from '../crypto.ts'
+import { instant } from './tokens.ts'
+
+/** A session as it is stored. `sealed` is null once deleted; `generation` lives on, so that none is used twice. */
+export interface SessionRow {
+  generation: number
+  /** The platform that it was set for. */
+  baseUrl: string
+  sealed: Uint8Array | null
+  names: string[]
+  setAt: number | null
+  lastUsedAt: number | null
+  rejected: boolean
+  lastRejectedAt: number | null
+}
+
+const maxHeaderLength = 8192
+/** RFC 6265, section 4.2.1, but lenient in values: what the platform handed out is sent back as it is. */
+const pair = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+=[\x21-\x3a\x3c-\x7e]*(?: +[\x21-\x3a\x3c-\x7e]+)*$/
+
+/** The body of `PUT …/session`: a bare value or a whole header, never guessed from one another. */
+export const newSession = z
+  .strictObject({
+    cookie: z.optional(
+      z
+        .string()
+        .check(
+          z.minLength(1),
+          z.maxLength(maxHeaderLength),
+          z.regex(
+            /^[\x21-\x3a\x3c-\x7e]*$/,
+            'must be the bare value of the cookie named cookie, without ; or space; for a whole header use cookieHeader',
+          ),
+        ),
+    ),
+    cookieHeader: z.optional(
+      z.string().check(
+        z.minLength(1),
+        z.maxLength(maxHeaderLength),
+        z.refine(
+          text => splitHeader(text).every(each => pair.test(each)),
+          'must be name=value pairs separated by "; ", as in a Cookie header, without the word Cookie:',
+        ),
+      ),
+    ),
+  })
+  .check(
+    z.refine(
+      body => (body.cookie === undefined) !== (body.cookieHeader === undefined),
+      'exactly one of cookie and cookieHeader is needed',
+    ),
+  )
+
+export type NewSession = z.infer<typeof newSession>
+
+/** The Cookie header to send, exactly as it was given. */
+export function cookieHeaderOf(body: NewSession): string {
+  return body.cookieHeader ?? `cookie=${body.cookie}`
+}
+
+/** The cookies of a Cookie header, in order. Values may hold `=`. */
+export function cookiesOf(header: string): { name: string; value: string }[] {
+  return splitHeader(header).map(each => {
+    const at = each.indexOf('=')
+    return { name: each.slice(0, at), value: each.slice(at + 1) }
+  })
+}
+
+function splitHeader(header: string): string[] {
+  return header.split(';').map(each => each.trim())
+}
+
+/** Seals a Cookie header for one organisation and one platform (promise 3). */
+export function sealSession(
+  header: string,
+  masterKey: Secret,
+  organisationId: string,
+  baseUrl: string,
+): Uint8Array {
+  return seal(sealingKey(masterKey), header, sealingContext(organisationId, baseUrl))
+}
+
+/**
+ * The Cookie header in a session, with the number of the key that opened it: 0 is the newest, and anything else means
+ * that it should be sealed anew. Undefined where no key opens it: another key, organisation or platform.
+ */
+export function openSession(
+  sealed: Uint8Array,
+  masterKeys: readonly Secret[],
+  organisationId: string,
+  baseUrl: string,
+): { header: Secret; key: number } | undefined {
+  for (const [key, masterKey] of masterKeys.entries()) {
+    const header = open(sealingKey(masterKey), sealed, sealingContext(organisationId, baseUrl))
+    if (header !== undefined) return { header: new Secret(header), key }
+  }
+  return undefined
+}
+
+function sealingKey(masterKey: Secret): Uint8Array {
+  return deriveKey(fromBase64(masterKey.reveal()) as Uint8Array, 'session')
+}
+
+function sealingContext(organisationId: string, baseUrl: string): string[] {
+  return ['session', organisationId, baseUrl]
+}
+
+/**
+ * The Cookie header after an answer's Set-Cookie headers, or undefined where nothing changes. Only cookies that the
+ * session already has are replaced, by non-empty values that may stand in a Cookie header: an answer can refresh a
+ * session, neither grow it nor end it.
+ */
+export function rotateCookies(header: string, setCookies: readonly string[]): string | undefined {
+  const cookies = cookiesOf(header)
+  let changed = false
+  for (const setCookie of setCookies) {
+    const [first = '', ...attributes] = setCookie.split(';').map(each => each.trim())
+    if (!pair.test(first) || attributes.some(isExpiry)) continue
+    const at = first.indexOf('=')
+    const value = first.slice(at + 1)
+    for (const cookie of cookies) {
+      if (cookie.name !== first.slice(0, at) || value === '' || cookie.value === value) continue
+      cookie.value = value
+      changed = true
+    }
+  }
+  const rotated = cookies.map(({ name, value }) => `${name}=${value}`).join('; ')
+  return changed && rotated.length <= maxHeaderLength ? rotated : undefined
+}
+
+/** Whether a Set-Cookie attribute takes the cookie away at once (RFC 6265, sections 5.2.1 and 5.2.2). */
+function isExpiry(attribute: string): boolean {
+  return /^max-age=(0|-\d+)$/i.test(attribute) || /^expires=.*\b(19\d\d|200\d)\b/i.test(attribute)
+}
+
+/** What anyone may see of a session: never a value. */
+export interface SessionView {
+  state: 'missing' | 'active' | 'rejected'
+  cookies: string[]
+  generation: number
+  owner: string | null
+  expiresAt: string | null
+  setAt: string | null
+  lastUsedAt: string | null
+  lastRejectedAt: string | null
+}
+
+/** The state of a session for the platform that the gateway now points at; one set for another is missing. */
+export function viewSession(row: SessionRow | undefined, baseUrl: string): SessionView {
+  const present = row?.sealed != null && row.baseUrl === baseUrl
+  return {
+    state: !present ? 'missing' : row.rejected ? 'rejected' : 'active',
+    cookies: present ? row.names : [],
+    generation: row?.generation ?? 0,
+    owner: null,
+    expiresAt: null,
+    setAt: present ? instant(row.setAt) : null,
+    lastUsedAt: present ? instant(row.lastUsedAt) : null,
+    lastRejectedAt: present ? instant(row.lastRejectedAt) : null,
+  }
+}

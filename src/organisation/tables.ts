@@ -1,0 +1,312 @@
+/**
+ * Owns all SQL of an organisation's object: the schema, its migrations and every statement. Rows in, rows out.
+ * Never decides and never waits; who calls sees to the transaction.
+ */
+import type { AuditFilter } from './audit-query.ts'
+import type { SessionRow } from './session.ts'
+import type { TokenRow } from './tokens.ts'
+import { hashBytes } from './tree.ts'
+
+/** A record with what it is found by. `hashes`: its leaf, then the tree nodes that it completes, 32 bytes each. */
+export interface RecordRow {
+  seq: number
+  time: number
+  event: string
+  actor: string | null
+  connectionId: string | null
+  version: string | null
+  requestId: string | null
+  attempt: number | null
+  /** No attempt before this number is open. */
+  openFrom: number
+  record: string
+  hashes: Uint8Array
+}
+
+/** A thing that is due; the object's alarm is the earliest of them. */
+export interface DueRow {
+  kind: string
+  at: number
+}
+
+/**
+ * One entry a version, oldest first; never changed once released. Times are milliseconds since 1970. The tree's nodes
+ * stand in the row of the record that completes them, so that they cost no row of their own.
+ */
+const migrations = [
+  `create table organisation (id text not null, created_at integer not null);
+   create table tokens (
+     id text primary key, name text not null, digest blob not null, previous_digest blob, previous_until integer,
+     scope text not null, rate_requests integer not null, rate_window_seconds integer not null,
+     created_at integer not null, created_by text not null, lifetime_ms integer, expires_at integer, revoked_at integer
+   ) without rowid;
+   create table session (
+     only_row integer primary key check (only_row = 1), generation integer not null, base_url text not null,
+     sealed blob, names text not null, set_at integer, last_used_at integer, rejected integer not null,
+     last_rejected_at integer
+   );
+   create table records (
+     seq integer primary key, time integer not null, event text not null, actor text, connection_id text,
+     version text, request_id text, attempt integer, open_from integer not null, record text not null,
+     hashes blob not null
+   );
+   create index records_by_actor on records (actor);
+   create index records_by_connection on records (connection_id);
+   create index records_by_request on records (request_id);
+   create table due (kind text primary key, at integer not null) without rowid;`,
+]
+
+export class Tables {
+  readonly #sql: SqlStorage
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql
+  }
+
+  /** Whether this organisation has come into being. Reading it stores nothing. */
+  exist(): boolean {
+    return this.#sql.exec(`select 1 from sqlite_master where name = 'schema'`).toArray().length > 0
+  }
+
+  /** Makes the tables, or brings them up to date; one transaction must be around it. */
+  migrate(): void {
+    this.#sql.exec('create table if not exists schema (version integer not null)')
+    const row = this.#sql.exec<{ version: number }>('select version from schema').toArray()[0]
+    if (!row) this.#sql.exec('insert into schema values (0)')
+    for (const statements of migrations.slice(row?.version ?? 0)) this.#sql.exec(statements)
+    this.#sql.exec('update schema set version = ?', migrations.length)
+  }
+
+  insertOrganisation(id: string, createdAt: number): void {
+    this.#sql.exec('insert into organisation values (?, ?)', id, createdAt)
+  }
+
+  organisation(): { id: string; createdAt: number } | undefined {
+    return this.#sql
+      .exec<{ id: string; createdAt: number }>('select id, created_at as createdAt from organisation')
+      .toArray()[0]
+  }
+
+  token(id: string): TokenRow | undefined {
+    return this.#tokens('where id = ?', id)[0]
+  }
+
+  /** Every token, newest first. */
+  tokens(): TokenRow[] {
+    return this.#tokens('order by created_at desc, id')
+  }
+
+  /** How many tokens are neither revoked nor expired. */
+  activeTokens(nowMs: number): number {
+    const where = 'where revoked_at is null and (expires_at is null or expires_at > ?)'
+    return this.#sql.exec<{ n: number }>(`select count(*) as n from tokens ${where}`, nowMs).one().n
+  }
+
+  #tokens(tail: string, ...bindings: unknown[]): TokenRow[] {
+    return this.#sql
+      .exec(`select * from tokens ${tail}`, ...bindings)
+      .toArray()
+      .map(row => ({
+        id: row.id as string,
+        name: row.name as string,
+        digest: bytes(row.digest),
+        previousDigest: row.previous_digest === null ? null : bytes(row.previous_digest),
+        previousUntil: row.previous_until as number | null,
+        scope: JSON.parse(row.scope as string),
+        rateLimit: {
+          requests: row.rate_requests as number,
+          windowSeconds: row.rate_window_seconds as number,
+        },
+        createdAt: row.created_at as number,
+        createdBy: row.created_by as string,
+        lifetimeMs: row.lifetime_ms as number | null,
+        expiresAt: row.expires_at as number | null,
+        revokedAt: row.revoked_at as number | null,
+      }))
+  }
+
+  putToken(row: TokenRow): void {
+    this.#sql.exec(
+      'insert or replace into tokens values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      row.id,
+      row.name,
+      row.digest,
+      row.previousDigest,
+      row.previousUntil,
+      JSON.stringify(row.scope),
+      row.rateLimit.requests,
+      row.rateLimit.windowSeconds,
+      row.createdAt,
+      row.createdBy,
+      row.lifetimeMs,
+      row.expiresAt,
+      row.revokedAt,
+    )
+  }
+
+  session(): SessionRow | undefined {
+    const row = this.#sql.exec('select * from session').toArray()[0]
+    return (
+      row && {
+        generation: row.generation as number,
+        baseUrl: row.base_url as string,
+        sealed: row.sealed === null ? null : bytes(row.sealed),
+        names: JSON.parse(row.names as string),
+        setAt: row.set_at as number | null,
+        lastUsedAt: row.last_used_at as number | null,
+        rejected: row.rejected === 1,
+        lastRejectedAt: row.last_rejected_at as number | null,
+      }
+    )
+  }
+
+  putSession(row: SessionRow): void {
+    this.#sql.exec(
+      'insert or replace into session values (1, ?, ?, ?, ?, ?, ?, ?, ?)',
+      row.generation,
+      row.baseUrl,
+      row.sealed,
+      JSON.stringify(row.names),
+      row.setAt,
+      row.lastUsedAt,
+      row.rejected ? 1 : 0,
+      row.lastRejectedAt,
+    )
+  }
+
+  due(): DueRow[] {
+    return this.#sql.exec<{ kind: string; at: number }>('select kind, at from due').toArray()
+  }
+
+  putDue(kind: string, at: number): void {
+    this.#sql.exec('insert or replace into due values (?, ?)', kind, at)
+  }
+
+  deleteDue(kind: string): void {
+    this.#sql.exec('delete from due where kind = ?', kind)
+  }
+
+  insertRecord(row: RecordRow): void {
+    this.#sql.exec(
+      'insert into records values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      row.seq,
+      row.time,
+      row.event,
+      row.actor,
+      row.connectionId,
+      row.version,
+      row.requestId,
+      row.attempt,
+      row.openFrom,
+      row.record,
+      row.hashes,
+    )
+  }
+
+  lastRecord(): { seq: number; time: number; openFrom: number } | undefined {
+    return this.#sql
+      .exec<{ seq: number; time: number; openFrom: number }>(
+        'select seq, time, open_from as openFrom from records order by seq desc limit 1',
+      )
+      .toArray()[0]
+  }
+
+  /** The attempts from `openFrom` on that no later record closes, oldest first. */
+  openAttempts(openFrom: number): number[] {
+    const open = new Set<number>()
+    const rows = this.#sql.exec(
+      'select seq, event, attempt from records where seq >= ? order by seq',
+      openFrom,
+    )
+    for (const row of rows) {
+      if (row.event === 'update.attempted') open.add(row.seq as number)
+      else if (row.attempt !== null) open.delete(row.attempt as number)
+    }
+    return [...open]
+  }
+
+  /** The hash of the tree node of `level` that record `seq` completed; level 0 is its leaf. */
+  nodeHash(seq: number, level: number): Uint8Array {
+    const row = this.#sql.exec('select hashes from records where seq = ?', seq).one()
+    return bytes(row.hashes).slice(level * hashBytes, (level + 1) * hashBytes)
+  }
+
+  /** One record's exact string. */
+  record(seq: number): string | undefined {
+    const row = this.#sql
+      .exec<{ record: string }>('select record from records where seq = ?', seq)
+      .toArray()[0]
+    return row?.record
+  }
+
+  /** The last record of an actor that says that it was let in. */
+  lastAccepted(actor: string): { seq: number; time: number } | null {
+    const where = `actor = ? and event not like '%.denied' and event not like '%.rejected'`
+    return (
+      this.#sql
+        .exec<{ seq: number; time: number }>(
+          `select seq, time from records where ${where} order by seq desc limit 1`,
+          actor,
+        )
+        .toArray()[0] ?? null
+    )
+  }
+
+  /** At most `limit` records that match and lie strictly between two numbers, newest or oldest first. */
+  records(
+    filter: AuditFilter,
+    range: { after: number; before: number },
+    order: 'asc' | 'desc',
+    limit: number,
+  ): { seq: number; record: string }[] {
+    const conditions = ['seq > ?', 'seq < ?']
+    const bindings: (string | number)[] = [
+      Math.max(range.after, filter.since === undefined ? 0 : this.#firstFrom(filter.since) - 1),
+      Math.min(
+        range.before,
+        filter.until === undefined ? Number.MAX_SAFE_INTEGER : this.#firstFrom(filter.until),
+      ),
+    ]
+    const equal = (column: string, value: string | undefined) => {
+      if (value === undefined) return
+      conditions.push(`${column} = ?`)
+      bindings.push(value)
+    }
+    if (filter.event?.endsWith('.*')) {
+      conditions.push('event >= ? and event < ?')
+      const stem = filter.event.slice(0, -2)
+      bindings.push(`${stem}.`, `${stem}/`)
+    } else {
+      equal('event', filter.event)
+    }
+    equal(`substr(event, instr(event, '.') + 1)`, filter.outcome)
+    equal('actor', filter.actor)
+    equal('connection_id', filter.connectionId)
+    equal('version', filter.version)
+    equal('request_id', filter.requestId)
+    return this.#sql
+      .exec<{ seq: number; record: string }>(
+        `select seq, record from records where ${conditions.join(' and ')} order by seq ${order} limit ?`,
+        ...bindings,
+        limit,
+      )
+      .toArray()
+  }
+
+  /** The number of the first record at or after a time, one past the last where there is none. Time rises with seq. */
+  #firstFrom(timeMs: number): number {
+    let low = 1
+    let high = (this.lastRecord()?.seq ?? 0) + 1
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2)
+      const row = this.#sql.exec<{ time: number }>('select time from records where seq = ?', middle).one()
+      if (row.time < timeMs) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+}
+
+function bytes(value: unknown): Uint8Array {
+  return new Uint8Array(value as ArrayBuffer)
+}

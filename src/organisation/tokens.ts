@@ -1,0 +1,163 @@
+/**
+ * Owns the life of a stored token: how it is made, rotated, revoked and shown. Pure: rows and times in, rows out.
+ * Never sees a token itself: the edge mints it and passes on its id and digest.
+ */
+import * as z from 'zod/mini'
+import type { Scope, TokenState } from '../auth/caller.ts'
+import type { Credential } from '../auth/token.ts'
+import { platformId } from '../update/connection-version.ts'
+import type { RateLimit } from './rates.ts'
+
+/** A token as it is stored. Times are milliseconds since 1970; `lifetimeMs` null means that it never expires. */
+export interface TokenRow extends TokenState {
+  id: string
+  name: string
+  scope: Scope
+  rateLimit: RateLimit
+  createdAt: number
+  createdBy: string
+  lifetimeMs: number | null
+}
+
+const dayMs = 86_400_000
+const defaultLifetimeMs = 90 * dayMs
+const maxGraceSeconds = 7 * 86_400
+
+const printable = z.string().check(
+  z.minLength(1),
+  z.maxLength(100),
+  z.refine(
+    text => !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u.test(text),
+    'must not hold control or format characters',
+  ),
+)
+
+/** The body of `POST …/tokens`. */
+export const newToken = z.strictObject({
+  name: printable,
+  connections: z.array(z.union([z.literal('*'), platformId])).check(z.minLength(1), z.maxLength(100)),
+  actions: z._default(
+    z.array(z.enum(['read', 'update'])).check(
+      z.minLength(1),
+      z.maxLength(2),
+      z.refine(list => new Set(list).size === list.length, 'must not name an action twice'),
+    ),
+    ['read', 'update'],
+  ),
+  versions: z._default(
+    z
+      .array(
+        z.string().check(
+          z.minLength(1),
+          z.maxLength(255),
+          z.refine(
+            text => !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}/\\%?#;]/u.test(text),
+            'holds what no version name may hold',
+          ),
+          z.refine(text => text.normalize('NFC') === text, 'must be in Unicode normalisation form C'),
+        ),
+      )
+      .check(z.minLength(1), z.maxLength(100)),
+    ['*'],
+  ),
+  expiresAt: z.optional(
+    z.nullable(
+      z.iso.datetime({ offset: true, error: 'must be an RFC 3339 date-time with an offset, or null' }),
+    ),
+  ),
+  rateLimit: z._default(
+    z.strictObject({
+      requests: z.int().check(z.gte(1), z.lte(100_000)),
+      windowSeconds: z.int().check(z.gte(1), z.lte(86_400)),
+    }),
+    { requests: 60, windowSeconds: 60 },
+  ),
+})
+
+export type NewToken = z.infer<typeof newToken>
+
+/** The body of `POST …/tokens/{id}/rotate`. */
+export const rotation = z.strictObject({
+  graceSeconds: z._default(z.int().check(z.gte(0), z.lte(maxGraceSeconds)), 0),
+})
+
+/** Makes a row. `expiresAt` left out means 90 days, null means never. */
+export function createToken(
+  wanted: NewToken,
+  credential: Credential,
+  createdBy: string,
+  nowMs: number,
+): TokenRow {
+  const expiresAt =
+    wanted.expiresAt === undefined
+      ? nowMs + defaultLifetimeMs
+      : wanted.expiresAt === null
+        ? null
+        : Date.parse(wanted.expiresAt)
+  return {
+    id: credential.id,
+    name: wanted.name,
+    digest: credential.digest,
+    previousDigest: null,
+    previousUntil: null,
+    scope: { actions: wanted.actions, connections: wanted.connections, versions: wanted.versions },
+    rateLimit: wanted.rateLimit,
+    createdAt: nowMs,
+    createdBy,
+    lifetimeMs: expiresAt === null ? null : expiresAt - nowMs,
+    expiresAt,
+    revokedAt: null,
+  }
+}
+
+/** A new secret under the same id, for as long as the token once lived. The old secret works for the grace. */
+export function rotateToken(
+  row: TokenRow,
+  digest: Uint8Array,
+  graceSeconds: number,
+  nowMs: number,
+): TokenRow {
+  return {
+    ...row,
+    digest,
+    previousDigest: graceSeconds > 0 ? row.digest : null,
+    previousUntil: graceSeconds > 0 ? nowMs + graceSeconds * 1000 : null,
+    expiresAt: row.lifetimeMs === null ? null : nowMs + row.lifetimeMs,
+  }
+}
+
+/** A token as an admin sees it: without secret or digest. */
+export interface TokenView extends Scope {
+  id: string
+  name: string
+  rateLimit: RateLimit
+  createdAt: string
+  createdBy: string
+  expiresAt: string | null
+  revokedAt: string | null
+  lastUsedAt: string | null
+  status: 'active' | 'expired' | 'revoked'
+}
+
+export function viewToken(row: TokenRow, lastUsedMs: number | null, nowMs: number): TokenView {
+  const expired = row.expiresAt !== null && nowMs >= row.expiresAt
+  return {
+    id: row.id,
+    name: row.name,
+    ...row.scope,
+    rateLimit: row.rateLimit,
+    createdAt: instant(row.createdAt),
+    createdBy: row.createdBy,
+    expiresAt: instant(row.expiresAt),
+    revokedAt: instant(row.revokedAt),
+    lastUsedAt: instant(lastUsedMs),
+    status: row.revokedAt !== null ? 'revoked' : expired ? 'expired' : 'active',
+  }
+}
+
+/** Milliseconds since 1970 as RFC 3339 in UTC. */
+export function instant(ms: number): string
+export function instant(ms: number | null): string | null
+export function instant(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString()
+}

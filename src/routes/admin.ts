@@ -1,0 +1,162 @@
+/**
+ * Owns administration under /admin: tokens, the session, the list of organisations. Mints tokens here, at the edge, so
+ * that no object ever sees one. Never answers anyone without an admin secret.
+ */
+import type { Context, MiddlewareHandler } from 'hono'
+import { Hono } from 'hono/tiny'
+import * as z from 'zod/mini'
+import { adminOf, couldBeAdminSecret } from '../auth/admin.ts'
+import { bearerOf, isTokenId, mintToken } from '../auth/token.ts'
+import { randomBytes } from '../crypto.ts'
+import { type Result, refuse } from '../errors.ts'
+import type { AdminCall, Origin } from '../organisation/messages.ts'
+import type { Organisation } from '../organisation/organisation.ts'
+import { newSession } from '../organisation/session.ts'
+import { instant, newToken, rotation } from '../organisation/tokens.ts'
+import { platformId } from '../update/connection-version.ts'
+import { ask, problem } from './answer.ts'
+import { type AppEnv, allow, clientOf, jsonBody, validBody, validPath, validQuery } from './context.ts'
+
+const maxBodyBytes = 64 * 1024
+const organisationsPage = 100
+
+export const listQuery = z.strictObject({ after: z.optional(platformId) })
+
+export const admin = new Hono<AppEnv>()
+
+admin.use('/organisations', allow('GET')).get('/organisations', validQuery(listQuery), async c => {
+  const { after = '' } = c.req.valid('query')
+  const { directory } = c.get('config')
+  const rows = await directory.getByName('directory').list(after, organisationsPage + 1)
+  const page = rows.slice(0, organisationsPage)
+  const organisations = page.map(row => ({
+    id: row.organisationId,
+    createdAt: instant(row.createdAt),
+    session: { state: row.sessionState },
+    tokens: row.tokens,
+  }))
+  return c.json({
+    organisations,
+    next: rows.length > organisationsPage ? (organisations.at(-1)?.id ?? null) : null,
+  })
+})
+
+admin.use('/reseal', allow('POST')).post('/reseal', validQuery(listQuery), async c => {
+  const { after = '' } = c.req.valid('query')
+  const { directory } = c.get('config')
+  const rows = await directory.getByName('directory').list(after, organisationsPage + 1)
+  const page = rows.slice(0, organisationsPage).map(row => row.organisationId)
+  const counts = { resealed: 0, unchanged: 0 }
+  const failed: string[] = []
+  for (const id of page) {
+    const outcome = await ask<Result<'resealed' | 'unchanged' | 'unopened'>>(c, id, async organisation =>
+      organisation.reseal({ ...adminCall(c), organisationId: id }),
+    )
+    if (!outcome.ok || !outcome.value.ok || outcome.value.value === 'unopened') failed.push(id)
+    else counts[outcome.value.value]++
+  }
+  return c.json({ ...counts, failed, next: rows.length > organisationsPage ? (page.at(-1) ?? null) : null })
+})
+
+const organisation = '/organisations/:organisation_id'
+admin
+  .use(`${organisation}/tokens`, allow('GET', 'POST'))
+  .get(`${organisation}/tokens`, c =>
+    reply(c, 200, async to => ({ ok: true, value: { tokens: await to.listTokens() } })),
+  )
+  .post(`${organisation}/tokens`, jsonBody(maxBodyBytes, problem), validBody(newToken), c => {
+    const wanted = c.req.valid('json')
+    if (wanted.expiresAt && Date.parse(wanted.expiresAt) <= Date.now()) {
+      return problem(c, {
+        code: 'invalid-body',
+        fields: [{ field: 'expiresAt', message: 'must lie in the future' }],
+      })
+    }
+    const { token, credential } = mintToken(randomBytes)
+    return reply(c, 201, async to => withToken(await to.createToken(adminCall(c), wanted, credential), token))
+  })
+
+const oneToken = `${organisation}/tokens/:token_id`
+admin
+  .use(oneToken, allow('GET', 'DELETE'), knownTokenForm())
+  .get(oneToken, c => reply(c, 200, to => to.getToken(c.req.param('token_id'))))
+  .delete(oneToken, c => reply(c, 200, to => to.revokeToken(adminCall(c), c.req.param('token_id'))))
+
+admin
+  .use(`${oneToken}/rotate`, allow('POST'), knownTokenForm())
+  .post(`${oneToken}/rotate`, jsonBody(maxBodyBytes, problem, '{}'), validBody(rotation), c => {
+    const { graceSeconds } = c.req.valid('json')
+    const { token, credential } = mintToken(randomBytes, c.req.param('token_id'))
+    return reply(c, 201, async to =>
+      withToken(await to.rotateToken(adminCall(c), credential, graceSeconds), token),
+    )
+  })
+
+admin
+  .use(`${organisation}/session`, allow('GET', 'PUT', 'DELETE'))
+  .get(`${organisation}/session`, c =>
+    reply(c, 200, async to => ({ ok: true, value: await to.getSession() })),
+  )
+  .put(`${organisation}/session`, jsonBody(maxBodyBytes, problem), validBody(newSession), c =>
+    reply(c, 200, to => to.setSession(adminCall(c), c.req.valid('json'))),
+  )
+  .delete(`${organisation}/session`, c => reply(c, 200, to => to.deleteSession(adminCall(c))))
+
+/** An admin's name, or a 401. A secret that is wrong but could have been one is told to the organisation's log. */
+export function administrator(): MiddlewareHandler<AppEnv> {
+  return async function administrator(c, next) {
+    const presented = bearerOf(c.req.header('Authorization'))
+    if (presented === undefined) return problem(c, { code: 'missing-token' })
+    const name = adminOf(presented, c.get('config').admins)
+    if (name !== undefined) {
+      c.set('admin', name)
+      return next()
+    }
+    const id = /^\/admin\/organisations\/([A-Za-z0-9_-]{1,64})\//.exec(c.req.path)?.[1]
+    if (id && couldBeAdminSecret(presented)) {
+      await ask(c, id, to => to.adminDenied({ ...originOf(c), organisationId: id }))
+    }
+    return problem(c, { code: 'invalid-token', reason: 'unknown' })
+  }
+}
+
+/** The organisation of an admin path, by its rule. */
+export function validOrganisation() {
+  return validPath(z.object({ organisation_id: platformId }))
+}
+
+function knownTokenForm(): MiddlewareHandler<AppEnv> {
+  return async function knownTokenForm(c, next) {
+    if (isTokenId(c.req.param('token_id') ?? '')) return next()
+    const message = 'must be the id of a token: 16 characters of 0-9 A-Z a-z'
+    return problem(c, { code: 'invalid-path', fields: [{ field: 'token_id', message }] })
+  }
+}
+
+/** Asks the organisation of the path and answers in JSON. */
+async function reply<T extends object>(
+  c: Context<AppEnv>,
+  status: 200 | 201,
+  call: (to: DurableObjectStub<Organisation>) => Promise<Result<T>>,
+): Promise<Response> {
+  const asked = await ask(c, c.req.param('organisation_id') ?? '', call)
+  const result: Result<T> = asked.ok ? asked.value : refuse(asked.refusal)
+  return result.ok ? c.json(result.value as object, status) : problem(c, result.refusal)
+}
+
+/** The one answer that holds a token. */
+function withToken<T extends object>(result: Result<T>, token: string): Result<T & { token: string }> {
+  return result.ok ? { ok: true, value: { ...result.value, token } } : result
+}
+
+function originOf(c: Context<AppEnv>): Origin {
+  return {
+    organisationId: c.req.param('organisation_id') ?? '',
+    requestId: c.get('requestId'),
+    client: clientOf(c),
+  }
+}
+
+function adminCall(c: Context<AppEnv>): AdminCall {
+  return { ...originOf(c), admin: c.get('admin') }
+}

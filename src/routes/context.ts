@@ -1,0 +1,152 @@
+/**
+ * Owns what every route needs of a request: its id, its configuration, who sent it, and a bounded JSON body.
+ * Never trusts a length that a header claims.
+ */
+import { zValidator } from '@hono/zod-validator'
+import type { Context, MiddlewareHandler } from 'hono'
+import type * as z from 'zod/mini'
+import type { Credential } from '../auth/token.ts'
+import { uuidv7 } from '../crypto.ts'
+import { type Config, readConfig } from '../env.ts'
+import { ok, type Refusal, type Result, refuse } from '../errors.ts'
+import type { Client } from '../organisation/record.ts'
+import { fieldErrors } from '../update/connection-version.ts'
+import { problem } from './answer.ts'
+
+export interface AppEnv {
+  Bindings: Env
+  Variables: {
+    requestId: string
+    /** Set by configured(). */
+    config: Config
+    /** Set by credential(), under /o. */
+    credential: Credential
+    /** Set by administrator(), under /admin: whose secret it was. */
+    admin: string
+  }
+}
+
+/** Turns a refusal into an answer; a route may have to ask the organisation first. */
+export type Refuse = (c: Context<AppEnv>, refusal: Refusal) => Response | Promise<Response>
+
+const maxUserAgentLength = 256
+const maxIpLength = 45
+
+/** The caller's X-Request-Id where it is a plain token of at most 128 characters, else a new UUIDv7. */
+export function requestId(): MiddlewareHandler<AppEnv> {
+  return async function requestId(c, next) {
+    const claimed = c.req.header('X-Request-Id') ?? ''
+    const id = /^[A-Za-z0-9._-]{1,128}$/.test(claimed) ? claimed : uuidv7(Date.now())
+    c.set('requestId', id)
+    await next()
+    c.header('X-Request-Id', id)
+    c.header('Cache-Control', 'no-store')
+    c.header('X-Content-Type-Options', 'nosniff')
+  }
+}
+
+/** Nothing runs on half a configuration. */
+export function configured(): MiddlewareHandler<AppEnv> {
+  return async function configured(c, next) {
+    const result = readConfig(c.env)
+    if (!result.ok) {
+      return problem(c, { code: 'not-configured', failing: result.failing.map(({ name }) => name) })
+    }
+    c.set('config', result.config)
+    return next()
+  }
+}
+
+/** Answers every other method; HEAD too, which the router would otherwise treat as GET. */
+export function allow(...methods: string[]): MiddlewareHandler<AppEnv> {
+  return async function allow(c, next) {
+    if (methods.includes(c.req.method)) return next()
+    return problem(c, { code: 'method-not-allowed', allow: methods })
+  }
+}
+
+/** Where a request comes from. CF-Connecting-IP is set by Cloudflare, which overwrites a client's own. */
+export function clientOf(c: Context): Client {
+  const client: Client = {}
+  const ip = c.req.header('CF-Connecting-IP')
+  const userAgent = c.req.header('User-Agent')
+  if (ip) client.ip = ip.slice(0, maxIpLength)
+  if (userAgent) client.userAgent = userAgent.slice(0, maxUserAgentLength)
+  return client
+}
+
+/**
+ * Reads a JSON body for the validator that follows. Refuses other media types and any content coding (415), more bytes
+ * than `limitBytes` (413), and what is not JSON in UTF-8 (400). `empty`: the text to take where nothing was sent.
+ */
+export function jsonBody(limitBytes: number, refused: Refuse, empty?: string): MiddlewareHandler<AppEnv> {
+  return async function jsonBody(c, next) {
+    const text = await readText(c.req.raw, limitBytes)
+    if (!text.ok) return refused(c, text.refusal)
+    const nothing = empty !== undefined && text.value === ''
+    const checked = nothing ? ok(empty) : checkJson(c.req.raw.headers, text.value)
+    if (!checked.ok) return refused(c, checked.refusal)
+    // Where Hono keeps a body that was read, typed as what it resolves to.
+    Object.assign(c.req.bodyCache, { text: Promise.resolve(checked.value) })
+    return next()
+  }
+}
+
+function checkJson(headers: Headers, text: string): Result<string> {
+  const unsupported = (detail: string) => refuse({ code: 'unsupported-media-type', detail })
+  const coding = headers.get('Content-Encoding')
+  if (coding && coding.trim().toLowerCase() !== 'identity') {
+    return unsupported('The body must be sent without a Content-Encoding.')
+  }
+  const type = headers.get('Content-Type') ?? ''
+  if (!/^\s*application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i.test(type)) {
+    return unsupported('The body must be sent as Content-Type: application/json, in UTF-8.')
+  }
+  try {
+    JSON.parse(text)
+    return ok(text)
+  } catch {
+    // The parser's own message quotes the body.
+    return refuse({
+      code: 'malformed-json',
+      detail: 'The body is not one JSON document in UTF-8 without a byte order mark.',
+    })
+  }
+}
+
+/** At most `limitBytes` of a body, counted as they arrive; the rest is not read. */
+async function readText(request: Request, limitBytes: number): Promise<Result<string>> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
+    length += chunk.byteLength
+    if (length > limitBytes) return refuse({ code: 'body-too-large', limitBytes })
+    chunks.push(chunk)
+  }
+  try {
+    return ok(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks)))
+  } catch {
+    return refuse({ code: 'malformed-json', detail: 'The body is not valid UTF-8.' })
+  }
+}
+
+/** The JSON body by a schema; every complaint is named. */
+export function validBody<T extends z.ZodMiniType>(schema: T, refused: Refuse = problem) {
+  return zValidator('json', schema, (result, c: Context) => {
+    if (!result.success) return refused(c, { code: 'invalid-body', fields: fieldErrors(result.error) })
+  })
+}
+
+/** The query string by a schema; every complaint is named. */
+export function validQuery<T extends z.ZodMiniType>(schema: T) {
+  return zValidator('query', schema, (result, c: Context) => {
+    if (!result.success) return problem(c, { code: 'invalid-query', fields: fieldErrors(result.error) })
+  })
+}
+
+/** The path's parameters by a schema; every complaint is named. */
+export function validPath<T extends z.ZodMiniType>(schema: T, refused: Refuse = problem) {
+  return zValidator('param', schema, (result, c: Context) => {
+    if (!result.success) return refused(c, { code: 'invalid-path', fields: fieldErrors(result.error) })
+  })
+}

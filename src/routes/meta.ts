@@ -1,0 +1,29 @@
+/** Owns what the gateway says of itself: health, the description of its API, the meaning of its problems. */
+import { Hono } from 'hono/tiny'
+import { readConfig } from '../env.ts'
+import { type Code, problems } from '../errors.ts'
+import { problem } from './answer.ts'
+import { type AppEnv, allow } from './context.ts'
+import { openapi } from './openapi.ts'
+
+export const meta = new Hono<AppEnv>()
+
+meta.use('/health', allow('GET', 'HEAD')).get('/health', c => {
+  const result = readConfig(c.env)
+  if (result.ok) return c.json({ status: 'ok' })
+  return problem(c, {
+    code: 'not-configured',
+    failing: result.failing.map(({ name, problem }) => `${name} ${problem}`),
+  })
+})
+
+meta.use('/openapi.json', allow('GET', 'HEAD')).get('/openapi.json', c => c.json(openapi()))
+
+meta.use('/problems/:code', allow('GET', 'HEAD')).get('/problems/:code', c => {
+  const code = c.req.param('code')
+  if (!Object.hasOwn(problems, code)) {
+    return problem(c, { code: 'not-found', detail: 'There is no problem with this code.' })
+  }
+  const { status, title, detail, remedy } = problems[code as Code]
+  return c.text(`${code} (${status})\n\n${title}.\n\n${detail}\n\nWhat to do: ${remedy}\n`)
+})

@@ -1,0 +1,3 @@
+export function openapi(): object {
+  return {}
+}

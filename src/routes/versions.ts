@@ -1,0 +1,123 @@
+/**
+ * Owns the callers' endpoints under /o. Parses, asks the organisation, answers. Never holds the session, and never
+ * passes on the token: its id and digest go to the object.
+ */
+import type { Context, MiddlewareHandler } from 'hono'
+import { Hono } from 'hono/tiny'
+import * as z from 'zod/mini'
+import { bearerOf, parseToken } from '../auth/token.ts'
+import type { Refusal } from '../errors.ts'
+import type { Answer, Call } from '../organisation/messages.ts'
+import type { Organisation } from '../organisation/organisation.ts'
+import { connectionVersion, platformId, serialise, versionName } from '../update/connection-version.ts'
+import { answer, ask, problem } from './answer.ts'
+import { type AppEnv, allow, clientOf, jsonBody, validBody, validPath } from './context.ts'
+
+const maxBodyBytes = 64 * 1024
+const maxTraceLength = 512
+
+export const versionPath = z.strictObject({
+  organisation_id: platformId,
+  connection_id: platformId,
+  version: versionName,
+})
+export const organisationPath = z.strictObject({ organisation_id: platformId })
+
+export const versions = new Hono<AppEnv>()
+
+const path = '/:organisation_id/connections/:connection_id/versions/:version'
+versions
+  .use(path, allow('GET', 'PUT'), credential())
+  .get(path, validPath(versionPath, refused), noQuery(), c => {
+    const { organisation_id, ...rest } = c.req.valid('param')
+    const target = { connectionId: rest.connection_id, version: rest.version }
+    return call(c, organisation_id, organisation => organisation.read({ ...callOf(c), target }))
+  })
+  .put(
+    path,
+    validPath(versionPath, refused),
+    noQuery(),
+    jsonBody(maxBodyBytes, refused),
+    validBody(connectionVersion, refused),
+    c => {
+      const { organisation_id, ...rest } = c.req.valid('param')
+      const target = { connectionId: rest.connection_id, version: rest.version }
+      const update = serialise(c.req.valid('json'))
+      return call(c, organisation_id, organisation => organisation.update({ ...callOf(c), target, update }))
+    },
+  )
+
+const tokenPath = '/:organisation_id/token'
+versions
+  .use(tokenPath, allow('GET'), credential())
+  .get(tokenPath, validPath(organisationPath, refused), noQuery(), c =>
+    call(c, c.req.valid('param').organisation_id, organisation => organisation.describeToken(callOf(c))),
+  )
+
+/** A credential of the right form, or a 401 that no object hears of. */
+function credential(): MiddlewareHandler<AppEnv> {
+  return async function credential(c, next) {
+    const bearer = bearerOf(c.req.header('Authorization'))
+    if (bearer === undefined) return problem(c, { code: 'missing-token' }, effectOf(c))
+    const parsed = parseToken(bearer)
+    if (!parsed) return problem(c, { code: 'invalid-token', reason: 'malformed' }, effectOf(c))
+    c.set('credential', parsed)
+    return next()
+  }
+}
+
+/** No query string: what it would mean upstream is not the gateway's to guess, and tokens do not belong there. */
+function noQuery(): MiddlewareHandler<AppEnv> {
+  return async function noQuery(c, next) {
+    if (new URL(c.req.url).search === '') return next()
+    return refused(c, { code: 'invalid-query', fields: [{ field: 'query', message: 'must be empty' }] })
+  }
+}
+
+/**
+ * What was refused for what it holds still goes to the object: an unknown caller gets its 401, whatever it sent.
+ * Without a valid organisation there is no object to ask, and no record.
+ */
+function refused(c: Context<AppEnv>, refusal: Refusal): Response | Promise<Response> {
+  const { organisation_id = '', connection_id, version } = c.req.param() as Record<string, string>
+  if (!z.safeParse(platformId, organisation_id).success) return problem(c, refusal, effectOf(c))
+  const target: Call['target'] = {}
+  if (z.safeParse(platformId, connection_id).success) target.connectionId = connection_id
+  if (z.safeParse(versionName, version).success) target.version = version
+  const action = c.req.method === 'GET' ? 'read' : 'update'
+  return call(c, organisation_id, organisation =>
+    organisation.refused({ ...callOf(c), target, action, refusal }),
+  )
+}
+
+async function call(
+  c: Context<AppEnv>,
+  organisationId: string,
+  to: (organisation: DurableObjectStub<Organisation>) => Promise<Answer>,
+): Promise<Response> {
+  const asked = await ask(c, organisationId, to)
+  if (asked.ok) return answer(c, asked.value)
+  const reached = asked.refusal.code !== 'overloaded'
+  return problem(c, asked.refusal, effectOf(c) && (reached ? 'unknown' : 'not-sent'))
+}
+
+/** What a refusal at the edge did to the platform: nothing; and for a read there is nothing to say. */
+function effectOf(c: Context): 'not-sent' | undefined {
+  return c.req.method === 'GET' ? undefined : 'not-sent'
+}
+
+function callOf(c: Context<AppEnv>): Call {
+  const trace: Call['trace'] = {}
+  const traceparent = c.req.header('traceparent')
+  const tracestate = c.req.header('tracestate')
+  if (traceparent) trace.traceparent = traceparent.slice(0, maxTraceLength)
+  if (tracestate) trace.tracestate = tracestate.slice(0, maxTraceLength + 1)
+  return {
+    organisationId: c.req.param('organisation_id') ?? '',
+    requestId: c.get('requestId'),
+    client: clientOf(c),
+    credential: c.get('credential'),
+    target: {},
+    trace,
+  }
+}

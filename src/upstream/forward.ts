@@ -1,0 +1,70 @@
+/**
+ * Owns the one call to the platform, and is called by the organisation's object alone: where the cookie can go is
+ * answered by who imports this file. Never follows a redirect, never caches, never retries, never throws.
+ */
+import type { Secret } from '../crypto.ts'
+import { versionUrl } from './address.ts'
+import { requestHeaders, retryAfterSeconds, type Trace } from './headers.ts'
+import type { Reply } from './verdict.ts'
+
+const maxAnswerBytes = 128 * 1024
+
+export interface UpstreamRequest {
+  baseUrl: string
+  target: { organisationId: string; connectionId: string; version: string }
+  cookie: Secret
+  requestId: string
+  trace: Trace
+  /** The update's one serialisation; without it, the request is a GET. */
+  body?: string
+}
+
+/** Sends one request and reads the answer to its end, within `timeoutMs`. What went wrong is a value. */
+export async function forward(
+  fetcher: typeof fetch,
+  request: UpstreamRequest,
+  timeoutMs: number,
+): Promise<Reply> {
+  const url = versionUrl(request.baseUrl, request.target)
+  const abort = new AbortController()
+  const timer = setTimeout(() => abort.abort(), timeoutMs)
+  try {
+    const response = await fetcher(url, {
+      method: request.body === undefined ? 'GET' : 'PUT',
+      headers: requestHeaders(request.cookie, request.requestId, request.trace, request.body !== undefined),
+      body: request.body ?? null,
+      // A redirect would carry the cookie wherever the answer says.
+      redirect: 'manual',
+      cache: 'no-store',
+      signal: abort.signal,
+    })
+    const body = await readBounded(response)
+    if (body === undefined) return { kind: 'oversized', status: response.status }
+    return {
+      kind: 'answered',
+      status: response.status,
+      contentType: response.headers.get('Content-Type') ?? '',
+      body,
+      setCookies: response.headers.getSetCookie(),
+      retryAfterSeconds: retryAfterSeconds(response.headers.get('Retry-After'), Date.now()),
+    }
+  } catch {
+    // The runtime throws the same for a refused connection and for one lost after sending.
+    return { kind: abort.signal.aborted ? 'timeout' : 'lost' }
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** The body as text, or undefined past 128 KiB, counted as it is read. Throws where the connection breaks. */
+async function readBounded(response: Response): Promise<string | undefined> {
+  if (!response.body) return ''
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of response.body as ReadableStream<Uint8Array>) {
+    length += chunk.byteLength
+    if (length > maxAnswerBytes) return undefined
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
