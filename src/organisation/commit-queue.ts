@@ -46,6 +46,11 @@ export class CommitQueue {
     this.#batch.writes.push(write)
   }
 
+  /** Whether a write is queued that no transaction has taken yet. */
+  get busy(): boolean {
+    return this.#batch !== undefined
+  }
+
   /** Resolves when all that was queued so far is on disk; throws CommitError where it will never be. */
   committed(): Promise<void> {
     return this.#last

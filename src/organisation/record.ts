@@ -3,6 +3,7 @@
  * Never holds a secret: there is no field that one could stand in.
  */
 import type { Effect } from '../errors.ts'
+import type { AdminCall, Origin } from './messages.ts'
 
 export type Actor =
   | { type: 'token' | 'admin'; id: string; name: string }
@@ -68,6 +69,46 @@ export interface Entry {
   session?: object
   count?: number
   fields?: string[]
+}
+
+/** The gateway itself, where nobody asked. */
+export const gateway: Actor = { type: 'gateway' }
+
+/** What every record of a request says of where it came from and what it is about. */
+export function about(call: Origin & { target?: object }): Pick<Entry, 'requestId' | 'target' | 'client'> {
+  const { requestId, organisationId, client, target } = call
+  return { requestId, target: { organisationId, ...target }, client }
+}
+
+/** The same, of what an admin does. */
+export function byAdmin(call: AdminCall): Pick<Entry, 'requestId' | 'target' | 'client' | 'actor'> {
+  return { ...about(call), actor: { type: 'admin', id: call.admin, name: call.admin } }
+}
+
+/** The same, of what the gateway learned while it handled a request. */
+export function byGateway(origin: Origin): Pick<Entry, 'requestId' | 'target' | 'actor'> {
+  const { requestId, organisationId } = origin
+  return { requestId, target: { organisationId }, actor: gateway }
+}
+
+/**
+ * The outcome of an attempt whose object was lost under it, from the attempt's own record: nobody knows whether the
+ * platform applied it.
+ */
+export function lostOutcome(record: string, attempt: number): Entry {
+  const { requestId, actor, target, client, request } = JSON.parse(record)
+  const { sha256, bytes } = request
+  return {
+    requestId,
+    event: 'update.unknown',
+    actor,
+    target,
+    client,
+    attempt,
+    request: { sha256, bytes },
+    outcome: 'unknown',
+    reason: 'interrupted',
+  }
 }
 
 const maxBodyBytes = 8 * 1024

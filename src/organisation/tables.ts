@@ -59,13 +59,16 @@ const migrations = [
 export class Tables {
   readonly #sql: SqlStorage
 
+  #exist: boolean
+
   constructor(sql: SqlStorage) {
     this.#sql = sql
+    this.#exist = sql.exec(`select 1 from sqlite_master where name = 'schema'`).toArray().length > 0
   }
 
-  /** Whether this organisation has come into being. Reading it stores nothing. */
-  exist(): boolean {
-    return this.#sql.exec(`select 1 from sqlite_master where name = 'schema'`).toArray().length > 0
+  /** Whether this organisation has come into being. Until then nothing is stored, and reading finds nothing. */
+  get exist(): boolean {
+    return this.#exist
   }
 
   /** Makes the tables, or brings them up to date; one transaction must be around it. */
@@ -75,6 +78,11 @@ export class Tables {
     if (!row) this.#sql.exec('insert into schema values (0)')
     for (const statements of migrations.slice(row?.version ?? 0)) this.#sql.exec(statements)
     this.#sql.exec('update schema set version = ?', migrations.length)
+    this.#exist = true
+  }
+
+  #read<T extends Record<string, SqlStorageValue>>(select: string, ...bindings: unknown[]): T[] {
+    return this.#exist ? this.#sql.exec<T>(select, ...bindings).toArray() : []
   }
 
   insertOrganisation(id: string, createdAt: number): void {
@@ -82,9 +90,9 @@ export class Tables {
   }
 
   organisation(): { id: string; createdAt: number } | undefined {
-    return this.#sql
-      .exec<{ id: string; createdAt: number }>('select id, created_at as createdAt from organisation')
-      .toArray()[0]
+    return this.#read<{ id: string; createdAt: number }>(
+      'select id, created_at as createdAt from organisation',
+    )[0]
   }
 
   token(id: string): TokenRow | undefined {
@@ -103,26 +111,23 @@ export class Tables {
   }
 
   #tokens(tail: string, ...bindings: unknown[]): TokenRow[] {
-    return this.#sql
-      .exec(`select * from tokens ${tail}`, ...bindings)
-      .toArray()
-      .map(row => ({
-        id: row.id as string,
-        name: row.name as string,
-        digest: bytes(row.digest),
-        previousDigest: row.previous_digest === null ? null : bytes(row.previous_digest),
-        previousUntil: row.previous_until as number | null,
-        scope: JSON.parse(row.scope as string),
-        rateLimit: {
-          requests: row.rate_requests as number,
-          windowSeconds: row.rate_window_seconds as number,
-        },
-        createdAt: row.created_at as number,
-        createdBy: row.created_by as string,
-        lifetimeMs: row.lifetime_ms as number | null,
-        expiresAt: row.expires_at as number | null,
-        revokedAt: row.revoked_at as number | null,
-      }))
+    return this.#read(`select * from tokens ${tail}`, ...bindings).map(row => ({
+      id: row.id as string,
+      name: row.name as string,
+      digest: bytes(row.digest),
+      previousDigest: row.previous_digest === null ? null : bytes(row.previous_digest),
+      previousUntil: row.previous_until as number | null,
+      scope: JSON.parse(row.scope as string),
+      rateLimit: {
+        requests: row.rate_requests as number,
+        windowSeconds: row.rate_window_seconds as number,
+      },
+      createdAt: row.created_at as number,
+      createdBy: row.created_by as string,
+      lifetimeMs: row.lifetime_ms as number | null,
+      expiresAt: row.expires_at as number | null,
+      revokedAt: row.revoked_at as number | null,
+    }))
   }
 
   putToken(row: TokenRow): void {
@@ -145,7 +150,7 @@ export class Tables {
   }
 
   session(): SessionRow | undefined {
-    const row = this.#sql.exec('select * from session').toArray()[0]
+    const row = this.#read('select * from session')[0]
     return (
       row && {
         generation: row.generation as number,
@@ -175,7 +180,7 @@ export class Tables {
   }
 
   due(): DueRow[] {
-    return this.#sql.exec<{ kind: string; at: number }>('select kind, at from due').toArray()
+    return this.#read<{ kind: string; at: number }>('select kind, at from due')
   }
 
   putDue(kind: string, at: number): void {
@@ -204,11 +209,10 @@ export class Tables {
   }
 
   lastRecord(): { seq: number; time: number; openFrom: number } | undefined {
-    return this.#sql
-      .exec<{ seq: number; time: number; openFrom: number }>(
-        'select seq, time, open_from as openFrom from records order by seq desc limit 1',
-      )
-      .toArray()[0]
+    const columns = 'seq, time, open_from as openFrom'
+    return this.#read<{ seq: number; time: number; openFrom: number }>(
+      `select ${columns} from records order by seq desc limit 1`,
+    )[0]
   }
 
   /** The attempts from `openFrom` on that no later record closes, oldest first. */
@@ -242,14 +246,8 @@ export class Tables {
   /** The last record of an actor that says that it was let in. */
   lastAccepted(actor: string): { seq: number; time: number } | null {
     const where = `actor = ? and event not like '%.denied' and event not like '%.rejected'`
-    return (
-      this.#sql
-        .exec<{ seq: number; time: number }>(
-          `select seq, time from records where ${where} order by seq desc limit 1`,
-          actor,
-        )
-        .toArray()[0] ?? null
-    )
+    const select = `select seq, time from records where ${where} order by seq desc limit 1`
+    return this.#read<{ seq: number; time: number }>(select, actor)[0] ?? null
   }
 
   /** At most `limit` records that match and lie strictly between two numbers, newest or oldest first. */
@@ -284,13 +282,9 @@ export class Tables {
     equal('connection_id', filter.connectionId)
     equal('version', filter.version)
     equal('request_id', filter.requestId)
-    return this.#sql
-      .exec<{ seq: number; record: string }>(
-        `select seq, record from records where ${conditions.join(' and ')} order by seq ${order} limit ?`,
-        ...bindings,
-        limit,
-      )
-      .toArray()
+    const where = conditions.join(' and ')
+    const select = `select seq, record from records where ${where} order by seq ${order} limit ?`
+    return this.#read<{ seq: number; record: string }>(select, ...bindings, limit)
   }
 
   /** The number of the first record at or after a time, one past the last where there is none. Time rises with seq. */

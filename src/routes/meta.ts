@@ -4,7 +4,7 @@ import { readConfig } from '../env.ts'
 import { type Code, problems } from '../errors.ts'
 import { problem } from './answer.ts'
 import { type AppEnv, allow } from './context.ts'
-import { openapi } from './openapi.ts'
+import openapi from './openapi.json' with { type: 'json' }
 
 export const meta = new Hono<AppEnv>()
 
@@ -17,7 +17,7 @@ meta.use('/health', allow('GET', 'HEAD')).get('/health', c => {
   })
 })
 
-meta.use('/openapi.json', allow('GET', 'HEAD')).get('/openapi.json', c => c.json(openapi()))
+meta.use('/openapi.json', allow('GET', 'HEAD')).get('/openapi.json', c => c.json(openapi))
 
 meta.use('/problems/:code', allow('GET', 'HEAD')).get('/problems/:code', c => {
   const code = c.req.param('code')

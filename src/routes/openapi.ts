@@ -1,3 +1,233 @@
-export function openapi(): object {
-  return {}
+/**
+ * Owns the description of the API (OpenAPI 3.1), from the very schemas that check requests. The Worker serves what
+ * `npm run openapi` wrote to openapi.json: zod's JSON Schema alone would be a fifth of the bundle. Tests compare that
+ * file with this one, and its paths with the router's.
+ */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as z from 'zod/mini'
+import { problems } from '../errors.ts'
+import { auditQuery } from '../organisation/audit-query.ts'
+import { newSession } from '../organisation/session.ts'
+import { newToken, rotation } from '../organisation/tokens.ts'
+import { connectionVersion } from '../update/connection-version.ts'
+import { listQuery } from './admin.ts'
+import { versionPath } from './versions.ts'
+
+type Json = Record<string, unknown>
+
+/** The document. */
+export function openapi(): Json {
+  return {
+    openapi: '3.1.1',
+    info: {
+      title: 'versori-gateway',
+      version: '1',
+      description: 'Tokens in, the platform session never out, every update on record.',
+      license: { name: 'MIT', identifier: 'MIT' },
+    },
+    servers: [{ url: '/' }],
+    security: [{ token: [] }],
+    tags: [
+      { name: 'versions', description: 'What callers do with a token' },
+      { name: 'admin', description: 'Tokens, sessions and organisations' },
+      { name: 'audit', description: 'Reading the log' },
+      { name: 'meta', description: 'What the gateway says of itself' },
+    ],
+    paths: paths(),
+    components: {
+      securitySchemes: {
+        token: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'vgw_ and 65 characters, made by an administrator',
+        },
+        admin: { type: 'http', scheme: 'bearer', description: 'A secret of ADMIN_TOKEN' },
+      },
+      responses: {
+        Problem: {
+          description: 'A problem (RFC 9457)',
+          content: { 'application/problem+json': { schema: reference('Problem') } },
+        },
+      },
+      schemas: {
+        ConnectionVersion: schema(connectionVersion),
+        NewToken: schema(newToken),
+        Rotation: schema(rotation),
+        NewSession: schema(newSession),
+        Problem: {
+          type: 'object',
+          required: ['type', 'title', 'status', 'detail', 'instance', 'code', 'message'],
+          properties: {
+            ...strings('type', 'title', 'detail', 'instance', 'message', 'upstreamCode', 'cause'),
+            status: { type: 'integer' },
+            code: { enum: Object.keys(problems) },
+            fields: { type: 'array', items: { type: 'object', properties: strings('field', 'message') } },
+            outcome: { enum: ['not-sent', 'not-applied', 'applied', 'unknown'] },
+          },
+        },
+      },
+    },
+  }
+}
+
+function paths(): Json {
+  const version = '/o/{organisation_id}/connections/{connection_id}/versions/{version}'
+  const organisation = '/admin/organisations/{organisation_id}'
+  const token = `${organisation}/tokens/{token_id}`
+  const json = (text: string) => ({ description: text, content: { 'application/json': { schema: {} } } })
+  const held = {
+    description: 'The version, as the platform holds it',
+    content: { 'application/json': { schema: reference('ConnectionVersion') } },
+  }
+  const op = operation('versions')
+  const admin = operation('admin', [{ admin: [] }])
+  const audit = operation('audit', [{ admin: [] }])
+  const meta = operation('meta', [])
+  const page = query(listQuery)
+  return {
+    [version]: {
+      get: op('getVersion', 'Read a version', version, { 200: held }),
+      put: op('updateVersion', 'Update a version', version, { 200: held }, { body: 'ConnectionVersion' }),
+    },
+    '/o/{organisation_id}/token': {
+      get: op('getOwnToken', 'What this token may do', '/o/{organisation_id}', { 200: json('The token') }),
+    },
+    '/admin/organisations': {
+      get: admin('listOrganisations', 'List organisations', '', { 200: json('A page') }, { query: page }),
+    },
+    '/admin/reseal': {
+      post: admin(
+        'reseal',
+        'Seal every session with the newest key',
+        '',
+        { 200: json('Counts') },
+        { query: page },
+      ),
+    },
+    [`${organisation}/tokens`]: {
+      get: admin('listTokens', 'List tokens', organisation, { 200: json('The tokens') }),
+      post: admin(
+        'createToken',
+        'Make a token',
+        organisation,
+        { 201: json('The token, shown this once') },
+        { body: 'NewToken' },
+      ),
+    },
+    [token]: {
+      get: admin('getToken', 'Show a token', token, { 200: json('The token') }),
+      delete: admin('revokeToken', 'Revoke a token', token, { 200: json('The token and its last use') }),
+    },
+    [`${token}/rotate`]: {
+      post: admin(
+        'rotateToken',
+        'Give a token a new secret',
+        token,
+        { 201: json('The token, shown this once') },
+        { body: 'Rotation' },
+      ),
+    },
+    [`${organisation}/session`]: {
+      get: admin('getSession', 'Show the session, never a value', organisation, { 200: json('Its state') }),
+      put: admin(
+        'setSession',
+        'Set the session',
+        organisation,
+        { 200: json('Its state') },
+        { body: 'NewSession' },
+      ),
+      delete: admin('deleteSession', 'Forget the session', organisation, { 200: json('Its state') }),
+    },
+    [`${organisation}/audit`]: {
+      get: audit(
+        'listRecords',
+        'Read the audit log',
+        organisation,
+        {
+          200: {
+            description: 'A page, newest first; or everything, oldest first, one record a line',
+            content: {
+              'application/json': { schema: {} },
+              'application/x-ndjson': { schema: { type: 'string' } },
+            },
+          },
+        },
+        { query: query(auditQuery) },
+      ),
+    },
+    [`${organisation}/audit/{seq}`]: {
+      get: audit('getRecord', 'One record', `${organisation}/{seq}`, { 200: json('The record') }),
+    },
+    '/health': { get: meta('getHealth', 'Whether the configuration is whole', '', { 200: json('It is') }) },
+    '/openapi.json': { get: meta('getDescription', 'This document', '', { 200: json('OpenAPI 3.1') }) },
+    '/problems/{code}': {
+      get: meta('getProblem', 'What a code means and what to do', '/{code}', {
+        200: { description: 'An explanation', content: { 'text/plain': { schema: { type: 'string' } } } },
+      }),
+    },
+  }
+}
+
+/** Makes the operations of one tag; `path` names the parameters, and every error is the one Problem. */
+function operation(tag: string, security?: Json[]) {
+  return (
+    operationId: string,
+    summary: string,
+    path: string,
+    responses: Json,
+    more: { body?: string; query?: Json[] } = {},
+  ): Json => ({
+    operationId,
+    summary,
+    tags: [tag],
+    ...(security ? { security } : {}),
+    parameters: [...pathParameters(path), ...(more.query ?? [])],
+    ...(more.body
+      ? { requestBody: { required: true, content: { 'application/json': { schema: reference(more.body) } } } }
+      : {}),
+    responses: {
+      ...responses,
+      '4XX': { $ref: '#/components/responses/Problem' },
+      '5XX': { $ref: '#/components/responses/Problem' },
+    },
+  })
+}
+
+function pathParameters(path: string): Json[] {
+  const known = schema(versionPath).properties as Json
+  return [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema: known[name] ?? { type: 'string' },
+  }))
+}
+
+function query(object: z.ZodMiniType): Json[] {
+  const properties = schema(object).properties as Json
+  return Object.entries(properties).map(([name, each]) => ({ name, in: 'query', schema: each }))
+}
+
+function schema(object: z.ZodMiniType): Json {
+  const { $schema: _, ...rest } = z.toJSONSchema(object, {
+    io: 'input',
+    // A date-time's pattern says in 300 characters what its format says in one word.
+    override: ({ jsonSchema }) => {
+      if (jsonSchema.format) delete jsonSchema.pattern
+    },
+  }) as Json
+  return rest
+}
+
+function reference(name: string): Json {
+  return { $ref: `#/components/schemas/${name}` }
+}
+
+function strings(...names: string[]): Json {
+  return Object.fromEntries(names.map(name => [name, { type: 'string' }]))
+}
+
+if (import.meta.main) {
+  writeFileSync(join(import.meta.dirname, 'openapi.json'), `${JSON.stringify(openapi(), null, 2)}\n`)
 }

@@ -16,7 +16,7 @@ export interface UpstreamRequest {
   requestId: string
   trace: Trace
   /** The update's one serialisation; without it, the request is a GET. */
-  body?: string
+  body: string | undefined
 }
 
 /** Sends one request and reads the answer to its end, within `timeoutMs`. What went wrong is a value. */

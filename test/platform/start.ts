@@ -149,9 +149,7 @@ Read a version:
 
 Make it the default version: read it, change isDefault, send it back:
 
-  curl -sS ${version} ${authorization} |
-    sed 's/"isDefault":false/"isDefault":true/' |
-    curl -sS -w '\\n' -X PUT ${version} ${authorization} -H 'Content-Type: application/json' --data-binary @-
+  curl -sS ${version} ${authorization} | sed 's/"isDefault":false/"isDefault":true/' | curl -sS -w '\\n' -X PUT ${version} ${authorization} -H 'Content-Type: application/json' --data-binary @-
 
 See the records of it all, one a line:
 

@@ -1,0 +1,181 @@
+/**
+ * Owns the session of one organisation as it is, or is queued to be: setting, opening for a send, and hearing from the
+ * platform's answers whether it still stands. No clock: the time comes in. Lets it out as a Secret alone.
+ */
+import type { Secret } from '../crypto.ts'
+import { ok, type Result, refuse } from '../errors.ts'
+import type { AuditLog } from './audit-log.ts'
+import type { CommitQueue } from './commit-queue.ts'
+import type { AdminCall, Origin } from './messages.ts'
+import { byAdmin, byGateway } from './record.ts'
+import {
+  cookieHeaderOf,
+  cookiesOf,
+  type NewSession,
+  openSession,
+  rotateCookies,
+  type SessionRow,
+  type SessionView,
+  sealSession,
+  viewSession,
+} from './session.ts'
+import type { Tables } from './tables.ts'
+
+/** How stale the stored time of a session's last use may be. */
+const lastUsedGranularityMs = 60_000
+
+/** A session, opened for one send. */
+export interface Opened {
+  cookie: Secret
+  generation: number
+}
+
+/** What one answer of the platform says about the session that it was asked with. */
+export interface Heard {
+  generation: number
+  said: 'accepted' | 'rejected' | 'unsaid'
+  status: number | undefined
+  setCookies: readonly string[]
+}
+
+export class SessionStore {
+  readonly #tables: Tables
+  readonly #queue: CommitQueue
+  readonly #log: AuditLog
+  readonly #baseUrl: string
+  readonly #keys: readonly [Secret, ...Secret[]]
+  #organisationId = ''
+  #row: SessionRow | undefined
+
+  constructor(
+    tables: Tables,
+    queue: CommitQueue,
+    log: AuditLog,
+    { baseUrl, keys }: { baseUrl: string; keys: readonly [Secret, ...Secret[]] },
+  ) {
+    this.#tables = tables
+    this.#queue = queue
+    this.#log = log
+    this.#baseUrl = baseUrl
+    this.#keys = keys
+  }
+
+  load(): void {
+    this.#organisationId = this.#tables.organisation()?.id ?? ''
+    this.#row = this.#tables.session()
+  }
+
+  view(): SessionView {
+    return viewSession(this.#row, this.#baseUrl)
+  }
+
+  /** Opens the session for the platform that the gateway points at. What an older key sealed is sealed anew. */
+  open(): Result<Opened> {
+    const row = this.#row
+    if (!row?.sealed || row.baseUrl !== this.#baseUrl) {
+      return refuse({
+        code: 'session-missing',
+        detail: 'The gateway holds no platform session for this organisation.',
+      })
+    }
+    const opened = openSession(row.sealed, this.#keys, this.#organisationId, this.#baseUrl)
+    if (!opened) {
+      const detail =
+        'The gateway holds a session for this organisation, but its SEALING_KEY does not open it.'
+      return refuse({ code: 'session-missing', detail })
+    }
+    if (opened.key > 0) this.#put({ ...row, sealed: this.#seal(opened.header.reveal()) })
+    return ok({ cookie: opened.header, generation: row.generation })
+  }
+
+  /** Sets the session: a new generation, whatever was there. */
+  set(call: AdminCall, body: NewSession, nowMs: number): void {
+    const header = cookieHeaderOf(body)
+    const row: SessionRow = {
+      generation: (this.#row?.generation ?? 0) + 1,
+      baseUrl: this.#baseUrl,
+      sealed: this.#seal(header),
+      names: cookiesOf(header).map(({ name }) => name),
+      setAt: nowMs,
+      lastUsedAt: null,
+      rejected: false,
+      lastRejectedAt: null,
+    }
+    this.#put(row)
+    const session = { generation: row.generation, cookies: row.names }
+    this.#log.append({ ...byAdmin(call), event: 'session.set', session }, nowMs)
+  }
+
+  /** Forgets the session; false where there is none. Its generation is never used again. */
+  delete(call: AdminCall, nowMs: number): boolean {
+    if (!this.#row?.sealed) return false
+    this.#put({ ...this.#row, sealed: null, names: [], rejected: false })
+    const session = { generation: this.#row.generation }
+    this.#log.append({ ...byAdmin(call), event: 'session.deleted', session }, nowMs)
+    return true
+  }
+
+  /** Seals the session with the newest key. `unopened`: no key that is set opens it. */
+  reseal(call: AdminCall, nowMs: number): 'resealed' | 'unchanged' | 'unopened' {
+    const row = this.#row
+    if (!row?.sealed || row.baseUrl !== this.#baseUrl) return 'unchanged'
+    const opened = openSession(row.sealed, this.#keys, this.#organisationId, this.#baseUrl)
+    if (!opened) return 'unopened'
+    if (opened.key === 0) return 'unchanged'
+    this.#put({ ...row, sealed: this.#seal(opened.header.reveal()) })
+    const session = { generation: row.generation }
+    this.#log.append({ ...byAdmin(call), event: 'session.resealed', session }, nowMs)
+    return 'resealed'
+  }
+
+  /**
+   * Takes from an answer what it says about the session; true where the session's state changed with it. Counts only
+   * where the request used the current generation: an old one in flight changes nothing.
+   */
+  hear(origin: Origin, { generation, said, status, setCookies }: Heard, nowMs: number): boolean {
+    const row = this.#row
+    if (!row?.sealed || row.generation !== generation || said === 'unsaid') return false
+    if (said === 'rejected') {
+      const rejected = { ...row, rejected: true, lastRejectedAt: nowMs }
+      if (row.rejected) {
+        this.#row = rejected
+        return false
+      }
+      this.#put(rejected)
+      this.#log.append(
+        { ...byGateway(origin), event: 'session.rejected', upstream: { status, generation } },
+        nowMs,
+      )
+      return true
+    }
+    const used = { ...row, rejected: false, lastUsedAt: nowMs }
+    const rotated = setCookies.length > 0 ? this.#rotated(setCookies) : undefined
+    if (rotated !== undefined) {
+      const next = generation + 1
+      this.#put({ ...used, sealed: this.#seal(rotated), generation: next })
+      this.#log.append(
+        { ...byGateway(origin), event: 'session.rotated', session: { generation: next, cookies: row.names } },
+        nowMs,
+      )
+    } else if (row.rejected || nowMs - (row.lastUsedAt ?? 0) >= lastUsedGranularityMs) {
+      this.#put(used)
+    } else {
+      this.#row = used
+    }
+    return row.rejected
+  }
+
+  #rotated(setCookies: readonly string[]): string | undefined {
+    const opened = this.open()
+    return opened.ok ? rotateCookies(opened.value.cookie.reveal(), setCookies) : undefined
+  }
+
+  #seal(header: string): Uint8Array {
+    return sealSession(header, this.#keys[0], this.#organisationId, this.#baseUrl)
+  }
+
+  #put(row: SessionRow): void {
+    this.#row = row
+    this.#queue.add(() => this.#tables.putSession(row))
+  }
+}
