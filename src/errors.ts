@@ -236,10 +236,15 @@ export function detailOf(refusal: Refusal): string {
     case 'invalid-path':
     case 'invalid-query':
     case 'invalid-body':
-      return refusal.fields.map(({ field, message }) => `${field}: ${message}`).join('; ')
+      return inWords(refusal.fields)
     default:
       return problems[refusal.code].detail
   }
+}
+
+function inWords([first, ...rest]: readonly FieldError[]): string {
+  const more = rest.length === 0 ? '' : ` (and ${rest.length} more in fields)`
+  return first ? `${first.field}: ${first.message}${more}` : ''
 }
 
 export function ok<T>(value: T): Result<T> {

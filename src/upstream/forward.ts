@@ -2,22 +2,11 @@
  * Owns the one call to the platform, and is called by the organisation's object alone: where the cookie can go is
  * answered by who imports this file. Never follows a redirect, never caches, never retries, never throws.
  */
-import type { Secret } from '../crypto.ts'
-import { versionUrl } from './address.ts'
-import { requestHeaders, retryAfterSeconds, type Trace } from './headers.ts'
+import { retryAfterSeconds } from './headers.ts'
+import { fetchArguments, type UpstreamRequest } from './request.ts'
 import type { Reply } from './verdict.ts'
 
 const maxAnswerBytes = 128 * 1024
-
-export interface UpstreamRequest {
-  baseUrl: string
-  target: { organisationId: string; connectionId: string; version: string }
-  cookie: Secret
-  requestId: string
-  trace: Trace
-  /** The update's one serialisation; without it, the request is a GET. */
-  body: string | undefined
-}
 
 /** Sends one request and reads the answer to its end, within `timeoutMs`. What went wrong is a value. */
 export async function forward(
@@ -25,19 +14,11 @@ export async function forward(
   request: UpstreamRequest,
   timeoutMs: number,
 ): Promise<Reply> {
-  const url = versionUrl(request.baseUrl, request.target)
+  const [url, init] = fetchArguments(request)
   const abort = new AbortController()
   const timer = setTimeout(() => abort.abort(), timeoutMs)
   try {
-    const response = await fetcher(url, {
-      method: request.body === undefined ? 'GET' : 'PUT',
-      headers: requestHeaders(request.cookie, request.requestId, request.trace, request.body !== undefined),
-      body: request.body ?? null,
-      // A redirect would carry the cookie wherever the answer says.
-      redirect: 'manual',
-      cache: 'no-store',
-      signal: abort.signal,
-    })
+    const response = await fetcher(url, { ...init, signal: abort.signal })
     const body = await readBounded(response)
     if (body === undefined) return { kind: 'oversized', status: response.status }
     return {
