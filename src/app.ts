@@ -3,13 +3,13 @@ import { Hono } from 'hono/tiny'
 import { admin, administrator, validOrganisation } from './routes/admin.ts'
 import { problem, refusalOf } from './routes/answer.ts'
 import { audit } from './routes/audit.ts'
-import { type AppEnv, configured, requestId } from './routes/context.ts'
+import { type AppEnv, configured, noTrailingSlash, requestId } from './routes/context.ts'
 import { meta } from './routes/meta.ts'
 import { versions } from './routes/versions.ts'
 
 export const app = new Hono<AppEnv>()
 
-app.use(requestId())
+app.use(requestId(), noTrailingSlash())
 
 app.use('/o/*', configured())
 app.route('/o', versions)

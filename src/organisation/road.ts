@@ -5,7 +5,7 @@
  */
 import { type Action, allows, reasonAgainst } from '../auth/caller.ts'
 import { sha256, toHex } from '../crypto.ts'
-import { type Refusal, type Result, refuse } from '../errors.ts'
+import { ok, type Refusal, type Result, refuse } from '../errors.ts'
 import type { UpstreamRequest } from '../upstream/request.ts'
 import { judge, type Reply, type Verdict } from '../upstream/verdict.ts'
 import type { Agenda } from './agenda.ts'
@@ -51,6 +51,12 @@ interface Refused {
   refusal: Refusal
   actor: Actor
   rate?: RateState
+}
+
+/** What a request to the platform came to. */
+interface Exchange {
+  verdict: Verdict
+  upstream: Entry['upstream']
 }
 
 export class Road {
@@ -105,15 +111,9 @@ export class Road {
     if ('refusal' in admission) return this.#refuse(call, 'read', admission)
     const { actor, rate } = admission
 
-    const slot = this.#slots.take(call.target.connectionId)
-    const late = await this.#whenReady(slot, deadline)
-    const ready = late ? refuse(late) : this.#lookAgain(call)
-    if (!ready.ok) {
-      slot?.leave()
-      return this.#refuse(call, 'read', { refusal: ready.refusal, actor, rate })
-    }
-    const { verdict, upstream } = await this.#send(call, ready.value, deadline)
-    slot?.leave()
+    const exchanged = await this.#exchange(call, deadline)
+    if (!exchanged.ok) return this.#refuse(call, 'read', { refusal: exchanged.refusal, actor, rate })
+    const { verdict, upstream } = exchanged.value
     const { result } = verdict
     const event = result.ok ? 'read.succeeded' : 'read.failed'
     const reason = result.ok ? undefined : result.refusal.code
@@ -130,7 +130,7 @@ export class Road {
     const turn = this.#turns.take(call.target.connectionId)
     try {
       const late = await this.#whenReady(turn, deadline)
-      const ready = late ? refuse(late) : this.#lookAgain(call)
+      const ready = late ? refuse(late) : this.#lookAgain(call, deadline)
       if (!ready.ok) return await this.#refuse(call, 'update', { refusal: ready.refusal, actor, rate })
       return await this.#attempt(call, actor, rate, deadline)
     } finally {
@@ -158,14 +158,15 @@ export class Road {
       return { result: refuse({ code: 'audit-unavailable' }), effect: 'not-sent', rate }
     }
 
-    const slot = this.#slots.take(call.target.connectionId)
-    const late = await this.#whenReady(slot, deadline)
-    const ready = late ? refuse(late) : this.#lookAgain(call)
-    const { verdict, upstream } = ready.ok
-      ? await this.#send(call, ready.value, deadline, call.update.body)
-      : { verdict: notSent(ready.refusal), upstream: undefined }
-    // Free before the outcome is written, so that records of concurrent updates commit together.
-    slot?.leave()
+    let bug: unknown
+    const exchanged = await this.#exchange(call, deadline, call.update.body).catch((error: unknown) => {
+      // A bug must not leave the attempt without its outcome: it is closed first, then thrown on.
+      bug = error
+      return ok({ verdict: broken, upstream: undefined })
+    })
+    const { verdict, upstream } = exchanged.ok
+      ? exchanged.value
+      : { verdict: notSent(exchanged.refusal), upstream: undefined }
 
     const { effect, result } = verdict
     const { sha256, bytes } = call.update
@@ -180,7 +181,9 @@ export class Road {
       reason: result.ok ? undefined : reasonOf(result.refusal),
     }
     this.#running.delete(attempt)
-    return this.#answer(settled, { result, effect, rate })
+    const answer = await this.#answer(settled, { result, effect, rate })
+    if (bug !== undefined) throw bug
+    return answer
   }
 
   /** Who is this, and may they? Synchronous, and the start of everything that a caller asks for. */
@@ -206,12 +209,26 @@ export class Road {
   }
 
   /**
-   * What may have changed while waiting: revocation, rotation, expiry, the session. Opens the session for the send that
-   * must follow with no await in between.
+   * What may have changed while waiting: the deadline, revocation, rotation, expiry, the session. Opens the session for the
+   * send that must follow with no await in between.
    */
-  #lookAgain(call: Call): Result<Opened> {
+  #lookAgain(call: Call, deadline: number): Result<Opened> {
+    if (this.#on.now() >= deadline) return refuse({ code: 'upstream-timeout' })
     const reason = reasonAgainst(call.credential, this.#on.tokens.get(call.credential.id), this.#on.now())
     return reason ? refuse({ code: 'invalid-token', reason }) : this.#on.session.open()
+  }
+
+  /** Waits for a slot, looks again, and sends with no await in between; a refusal where nothing was sent. */
+  async #exchange(call: ReadCall, deadline: number, body?: string): Promise<Result<Exchange>> {
+    const slot = this.#slots.take(call.target.connectionId)
+    try {
+      const late = await this.#whenReady(slot, deadline)
+      const ready = late ? refuse(late) : this.#lookAgain(call, deadline)
+      return ready.ok ? ok(await this.#send(call, ready.value, deadline, body)) : ready
+    } finally {
+      // Free before the outcome is written, so that records of concurrent updates commit together.
+      slot?.leave()
+    }
   }
 
   /** Sends one request, and hears from the answer whether the session still stands. */
@@ -220,7 +237,7 @@ export class Road {
     { cookie, generation }: Opened,
     deadline: number,
     body?: string,
-  ): Promise<{ verdict: Verdict; upstream: Entry['upstream'] }> {
+  ): Promise<Exchange> {
     const startedAt = this.#on.now()
     const { requestId, trace } = call
     const target = { organisationId: call.organisationId, ...call.target }
@@ -252,15 +269,13 @@ export class Road {
     } catch {
       return { ...answer, result: refuse({ code: 'audit-unavailable' }) }
     }
-    // Who is not believed gets one and the same answer, whatever the log knows.
-    const believed = answer.result.ok || answer.result.refusal.code !== 'invalid-token'
-    return believed ? { ...answer, receipt } : answer
+    return believed(answer) ? { ...answer, receipt } : answer
   }
 
   /** Answers what was refused before anything was attempted, within the bounded rate of such records. */
   async #refuse(call: Call, action: Action, { refusal, actor, rate }: Refused): Promise<Answer> {
     const answer: Answer = { result: refuse(refusal) }
-    if (rate) answer.rate = rate
+    if (rate && believed(answer)) answer.rate = rate
     if (action === 'update') answer.effect = 'not-sent'
     if (!this.mayRecordRefusal()) return answer
     const denied = ['invalid-token', 'rate-limited', 'insufficient-scope'].includes(refusal.code)
@@ -309,6 +324,14 @@ function actorOf({ id, name }: TokenRow): Actor {
 
 function notSent(refusal: Refusal): Verdict {
   return { effect: 'not-sent', result: refuse(refusal), session: 'unsaid' }
+}
+
+/** What is known of a write after a bug: nothing. */
+const broken: Verdict = { effect: 'unknown', result: refuse({ code: 'internal' }), session: 'unsaid' }
+
+/** Who is not believed gets one and the same answer, without receipt or rate, whatever the log knows. */
+function believed({ result }: Answer): boolean {
+  return result.ok || result.refusal.code !== 'invalid-token'
 }
 
 /** What the log says of a refusal: its code; of a credential, what was wrong with it. */

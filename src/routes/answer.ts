@@ -10,8 +10,15 @@ import type { Organisation } from '../organisation/organisation.ts'
 import type { RateState } from '../organisation/rates.ts'
 import type { AppEnv } from './context.ts'
 
-/** A problem document (RFC 9457) that is an Error of the platform as well. */
-export function problem(c: Context<AppEnv>, refusal: Refusal, effect?: Effect): Response {
+/**
+ * A problem document (RFC 9457) that is an Error of the platform as well. An update's says what it did to the platform:
+ * nothing, where only the edge has seen it.
+ */
+export function problem(
+  c: Context<AppEnv>,
+  refusal: Refusal,
+  effect: Effect | undefined = isUpdate(c) ? 'not-sent' : undefined,
+): Response {
   const { title } = problems[refusal.code]
   const status = statusOf(refusal)
   const detail = detailOf(refusal)
@@ -37,6 +44,11 @@ export function problem(c: Context<AppEnv>, refusal: Refusal, effect?: Effect): 
   return c.body(JSON.stringify(body), status as ContentfulStatusCode, {
     'Content-Type': 'application/problem+json',
   })
+}
+
+/** Whether a request means to change a version, wherever under /o it points. */
+export function isUpdate(c: Context): boolean {
+  return (c.req.method === 'PUT' || c.req.method === 'PATCH') && c.req.path.startsWith('/o/')
 }
 
 /** RFC 6750, section 3.1. Only these name a scheme; none says what would be allowed. */

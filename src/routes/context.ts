@@ -45,6 +45,14 @@ export function requestId(): MiddlewareHandler<AppEnv> {
   }
 }
 
+/** A path with a slash at its end is another path, which the router would forgive. */
+export function noTrailingSlash(): MiddlewareHandler<AppEnv> {
+  return async function noTrailingSlash(c, next) {
+    if (c.req.path === '/' || !c.req.path.endsWith('/')) return next()
+    return problem(c, { code: 'not-found', detail: 'There is nothing at this path: it ends in a slash.' })
+  }
+}
+
 /** Nothing runs on half a configuration. */
 export function configured(): MiddlewareHandler<AppEnv> {
   return async function configured(c, next) {

@@ -10,7 +10,7 @@ import type { Refusal } from '../errors.ts'
 import type { Answer, Call } from '../organisation/messages.ts'
 import type { Organisation } from '../organisation/organisation.ts'
 import { connectionVersion, platformId, serialise, versionName } from '../update/connection-version.ts'
-import { answer, ask, problem } from './answer.ts'
+import { answer, ask, isUpdate, problem } from './answer.ts'
 import { type AppEnv, allow, clientOf, jsonBody, validBody, validPath } from './context.ts'
 
 const maxBodyBytes = 64 * 1024
@@ -58,9 +58,9 @@ versions
 function credential(): MiddlewareHandler<AppEnv> {
   return async function credential(c, next) {
     const bearer = bearerOf(c.req.header('Authorization'))
-    if (bearer === undefined) return problem(c, { code: 'missing-token' }, effectOf(c))
+    if (bearer === undefined) return problem(c, { code: 'missing-token' })
     const parsed = parseToken(bearer)
-    if (!parsed) return problem(c, { code: 'invalid-token', reason: 'malformed' }, effectOf(c))
+    if (!parsed) return problem(c, { code: 'invalid-token', reason: 'malformed' })
     c.set('credential', parsed)
     return next()
   }
@@ -80,7 +80,7 @@ function noQuery(): MiddlewareHandler<AppEnv> {
  */
 function refused(c: Context<AppEnv>, refusal: Refusal): Response | Promise<Response> {
   const { organisation_id = '', connection_id, version } = c.req.param() as Record<string, string>
-  if (!z.safeParse(platformId, organisation_id).success) return problem(c, refusal, effectOf(c))
+  if (!z.safeParse(platformId, organisation_id).success) return problem(c, refusal)
   const target: Call['target'] = {}
   if (z.safeParse(platformId, connection_id).success) target.connectionId = connection_id
   if (z.safeParse(versionName, version).success) target.version = version
@@ -97,13 +97,9 @@ async function call(
 ): Promise<Response> {
   const asked = await ask(c, organisationId, to)
   if (asked.ok) return answer(c, asked.value)
-  const reached = asked.refusal.code !== 'overloaded'
-  return problem(c, asked.refusal, effectOf(c) && (reached ? 'unknown' : 'not-sent'))
-}
-
-/** What a refusal at the edge did to the platform: nothing; and for a read there is nothing to say. */
-function effectOf(c: Context): 'not-sent' | undefined {
-  return c.req.method === 'GET' ? undefined : 'not-sent'
+  // An overloaded object has turned the call away; any other exception may have come after the send.
+  const mayBeSent = isUpdate(c) && asked.refusal.code !== 'overloaded'
+  return mayBeSent ? problem(c, asked.refusal, 'unknown') : problem(c, asked.refusal)
 }
 
 function callOf(c: Context<AppEnv>): Call {
