@@ -2,12 +2,13 @@
  * Owns what gateway tests share: a gateway against a stand-in platform, callers over plain HTTP, and the search for
  * secrets in everything that it stored, logged and answered.
  */
-import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Platform, startPlatform } from '../platform/platform.ts'
+import { expect } from 'vitest'
+import { type ConnectionVersion, type Platform, startPlatform } from '../platform/platform.ts'
 import { makeSecrets } from '../platform/secrets.ts'
 import { type Bindings, type Runtime, startRuntime } from './runtime.ts'
 
@@ -37,6 +38,10 @@ export interface Gateway {
   logs: string[]
   /** Every answer so far, with what a test expects to hold a token left out. */
   answers: string[]
+  /** Every token that was given out. */
+  tokens: string[]
+  /** The organisations asked since their logs were last verified, with the receipts given out meanwhile. */
+  unverified: Map<string, string[]>
   ask(path: string, options?: Ask): Promise<Answer>
   admin(method: string, path: string, body?: object, headers?: Record<string, string>): Promise<Answer>
   /** An organisation with a session and a token that may do everything. */
@@ -79,9 +84,19 @@ export async function startGateway(overrides: Bindings = {}): Promise<Gateway> {
     adminSecret,
     logs,
     answers,
+    tokens: [],
+    unverified: new Map(),
     async ask(path, options = {}) {
       const answer = await send(gateway.runtime.url, path, options)
       if (answer.json?.token === undefined) answers.push(JSON.stringify(answer.headers) + answer.text)
+      else gateway.tokens.push(answer.json.token)
+      const id = /^\/(?:o|admin\/organisations)\/([A-Za-z0-9_-]{1,64})\//.exec(path)?.[1]
+      if (id !== undefined) {
+        const receipts = gateway.unverified.get(id) ?? []
+        const receipt = answer.headers['audit-receipt']
+        if (receipt !== undefined) receipts.push(String(receipt))
+        gateway.unverified.set(id, receipts)
+      }
       return answer
     },
     admin(method, path, body, headers = {}) {
@@ -115,6 +130,89 @@ export async function startGateway(overrides: Bindings = {}): Promise<Gateway> {
     },
   }
   return gateway
+}
+
+/** A version as the platform holds it, with changes: the body of an update. */
+export function versionOf(
+  { platform }: Gateway,
+  organisation: string,
+  changes: object = {},
+  { connection = 'CONN1', version = '1.4.0' } = {},
+): ConnectionVersion {
+  const found = platform.get(organisation, connection, version)
+  if (!found) throw new Error(`the stand-in platform has no version ${version}`)
+  return { ...found, ...changes }
+}
+
+/** An update with a valid token and body but for what `options` say. */
+export function put(
+  gateway: Gateway,
+  { id, token }: { id: string; token: string },
+  options: Ask & { connection?: string; version?: string; changes?: object } = {},
+): Promise<Answer> {
+  const { connection = 'CONN1', version = '1.4.0', changes = { description: 'changed' }, ...ask } = options
+  return gateway.ask(versionPath(id, connection, version), {
+    method: 'PUT',
+    token,
+    headers: { 'Content-Type': 'application/json' },
+    ...(ask.body === undefined ? { body: versionOf(gateway, id, changes, { connection, version }) } : {}),
+    ...ask,
+  })
+}
+
+export interface Logged {
+  /** The record's exact string. */
+  line: string
+  // biome-ignore lint/suspicious/noExplicitAny: tests read records of every shape.
+  record: any
+}
+
+/** The organisation's whole log as its export gives it, oldest first. */
+export async function logOf(gateway: Gateway, organisation: string): Promise<Logged[]> {
+  const accept = { Accept: 'application/x-ndjson' }
+  const { status, text } = await gateway.admin(
+    'GET',
+    `/organisations/${organisation}/audit`,
+    undefined,
+    accept,
+  )
+  expect(status).toBe(200)
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .map(line => ({ line, record: JSON.parse(line) }))
+}
+
+/** The events of an organisation's log, oldest first, without those by which it was set up. */
+export async function eventsOf(gateway: Gateway, organisation: string): Promise<string[]> {
+  const log = await logOf(gateway, organisation)
+  return log.map(({ record }) => record.event).filter(event => !/^(session\.set|token\.created)$/.test(event))
+}
+
+/** Expects the log of every organisation asked since the last time to be whole, and every receipt to be right. */
+export async function verifyLogs(gateway: Gateway): Promise<void> {
+  const asked = [...gateway.unverified]
+  for (const [id, receipts] of asked) {
+    const log = await logOf(gateway, id)
+    const open = new Set<number>()
+    let time = ''
+    for (const [index, { record }] of log.entries()) {
+      expect(record.seq).toBe(index + 1)
+      expect(record.time >= time, `record ${record.seq} is older than the one before it`).toBe(true)
+      time = record.time
+      if (record.event === 'update.attempted') open.add(record.seq)
+      if (/^update\.(succeeded|failed|unknown)$/.test(record.event)) {
+        expect(open.delete(record.attempt), `record ${record.seq} closes an open attempt`).toBe(true)
+      }
+    }
+    expect([...open], 'attempts without an outcome').toEqual([])
+    for (const receipt of receipts) {
+      const [seq = '', leaf] = receipt.split(':')
+      const line = log[Number(seq) - 1]?.line ?? ''
+      expect(createHash('sha256').update('\0').update(line).digest('hex')).toBe(leaf)
+    }
+  }
+  gateway.unverified.clear()
 }
 
 /** One request as it is: paths and headers go out unchanged, repeated headers stay repeated. */
@@ -157,20 +255,28 @@ function parse(text: string): unknown {
   }
 }
 
-/** Where a secret turns up: in the names of stored files, log lines or answers. */
-export function sightings(gateway: Gateway, secret: string): string[] {
-  const found: string[] = []
-  for (const file of filesUnder(gateway.storage)) {
-    if (readFileSync(file).includes(secret)) found.push(file)
-  }
-  for (const line of gateway.logs) if (line.includes(secret)) found.push('a log line')
-  for (const text of gateway.answers) if (text.includes(secret)) found.push('an answer')
-  return found
+/** Where any of the secrets turns up: in the names of stored files, log lines or answers. */
+export function sightings(gateway: Gateway, secrets: string | readonly string[]): string[] {
+  const wanted = typeof secrets === 'string' ? [secrets] : secrets
+  const holds = (text: string | Buffer) => wanted.some(secret => text.includes(secret))
+  const files = filesUnder(gateway.storage).filter(file => holds(contentOf(file)))
+  const lines = gateway.logs.filter(holds).map(() => 'a log line')
+  const answers = gateway.answers.filter(holds).map(() => 'an answer')
+  return [...files, ...lines, ...answers]
 }
 
-function filesUnder(folder: string): string[] {
-  return readdirSync(folder).flatMap(name => {
-    const path = join(folder, name)
-    return statSync(path).isDirectory() ? filesUnder(path) : [path]
-  })
+export function filesUnder(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name))
+}
+
+/** What a stored file holds; nothing if it goes away meanwhile, as SQLite's side files do. */
+export function contentOf(file: string): Buffer {
+  try {
+    return readFileSync(file)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return Buffer.alloc(0)
+    throw error
+  }
 }
