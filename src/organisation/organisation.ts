@@ -14,6 +14,7 @@ import type { AuditQuery } from './audit-query.ts'
 import { type AuditPage, auditExport, auditPage } from './audit-reader.ts'
 import { CommitQueue } from './commit-queue.ts'
 import { Courier, type World } from './courier.ts'
+import { Idempotency, sweepMs } from './idempotency.ts'
 import type {
   AdminCall,
   Answer,
@@ -54,6 +55,7 @@ export class Organisation extends DurableObject<Env> {
   readonly #session: SessionStore
   readonly #unsettled: Unsettled
   readonly #inspector: Writer
+  readonly #idempotency: Idempotency
   readonly #road: Road
 
   constructor(state: DurableObjectState, env: Env) {
@@ -79,7 +81,9 @@ export class Organisation extends DurableObject<Env> {
     }
     const courier = (slots: Slots) => new Courier(world, slots, this.#session, this.#agenda, upstream.baseUrl)
     const turns = newTurns()
-    const on = { tables: this.#tables, queue: this.#queue, log: this.#log, agenda: this.#agenda }
+    const stores = { tables: this.#tables, queue: this.#queue, log: this.#log, agenda: this.#agenda }
+    this.#idempotency = new Idempotency(stores)
+    const on = { ...stores, idempotency: this.#idempotency }
     this.#unsettled = new Unsettled(on, turns, upstream.retryMs)
     this.#inspector = new Writer(courier(new Slots(alarmSlots, maxWaiting)), world, upstream.retryMs)
     this.#road = new Road({
@@ -293,6 +297,8 @@ export class Organisation extends DurableObject<Env> {
       case 'denials':
         this.#agenda.done(kind)
         return this.#road.writeSuppressed()
+      case 'idempotency':
+        return this.#agenda.set(kind, Date.now() + (this.#idempotency.sweep(Date.now()) ? 0 : sweepMs))
       case 'unsettled':
         return this.#lookIntoUnsettled()
       case 'directory':

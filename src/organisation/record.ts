@@ -31,6 +31,7 @@ export type Event =
   | 'update.failed'
   | 'update.unknown'
   | 'update.retried'
+  | 'update.replayed'
   | 'update.reconciled'
   | 'update.denied'
   | 'update.rejected'
@@ -59,7 +60,13 @@ export interface Entry {
   /** The `seq` of the `update.attempted` record that this one closes. */
   attempt?: number
   /** Without `body`, an attempt's `intent` is what a later look compares with. */
-  request?: { sha256: string; bytes: number; body?: unknown; intent?: Intent }
+  request?: {
+    sha256: string
+    bytes: number
+    idempotencyKey?: string | undefined
+    body?: unknown
+    intent?: Intent
+  }
   upstream?: {
     status?: number
     durationMs?: number
@@ -154,11 +161,12 @@ export function closes(event: string): boolean {
 export function payloadOf(
   update: { body: string; sha256: string; bytes: number },
   pathVersion: string,
+  idempotencyKey?: string,
 ): Entry['request'] {
   const { sha256, bytes, body } = update
   return bytes > maxBodyBytes
-    ? { sha256, bytes, intent: intentOf(body, pathVersion) }
-    : { sha256, bytes, body: JSON.parse(body) }
+    ? { sha256, bytes, idempotencyKey, intent: intentOf(body, pathVersion) }
+    : { sha256, bytes, idempotencyKey, body: JSON.parse(body) }
 }
 
 /** The intent behind an `update.attempted` record, as it was read back. */

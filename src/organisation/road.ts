@@ -5,6 +5,7 @@
  */
 import { type Action, allows, reasonAgainst } from '../auth/caller.ts'
 import { type Refusal, refuse } from '../errors.ts'
+import { idempotencyScope } from '../update/idempotency-key.ts'
 import { intentOf } from '../update/writable.ts'
 import type { Verdict } from '../upstream/verdict.ts'
 import type { Agenda } from './agenda.ts'
@@ -12,6 +13,7 @@ import type { AuditLog } from './audit-log.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import { type Exchange, type World, whenReady } from './courier.ts'
 import { Denials } from './denials.ts'
+import type { Idempotency } from './idempotency.ts'
 import type { Answer, Call, ReadCall, RefusedCall, TokenSelf, UpdateCall } from './messages.ts'
 import { type RateState, Rates } from './rates.ts'
 import { type Actor, about, type Entry, gateway, payloadOf } from './record.ts'
@@ -39,6 +41,7 @@ export interface Surroundings {
   turns: Turns
   writer: Writer
   unsettled: Unsettled
+  idempotency: Idempotency
   now: World['now']
   sleep: World['sleep']
   /** From admission to the platform's answer, waiting and retries included. */
@@ -47,11 +50,26 @@ export interface Surroundings {
 }
 
 /** A caller that was let in, or a refusal with what its record and answer need beside it. */
-type Admission = { token: TokenRow; actor: Actor; rate: RateState } | Refused
+type Admission = Admitted | Refused
+interface Admitted {
+  token: TokenRow
+  actor: Actor
+  rate: RateState
+}
 interface Refused {
   refusal: Refusal
   actor: Actor
   rate?: RateState
+}
+
+/** What an attempt starts from. */
+interface Standing {
+  actor: Actor
+  rate: RateState
+  deadline: number
+  turn: Ticket | undefined
+  /** Of its idempotency key, if it has one. */
+  scope: string | undefined
 }
 
 /** How an attempt ended, and whether it keeps its connection's turn. */
@@ -129,15 +147,43 @@ export class Road {
     const deadline = this.#on.now() + this.#on.timeoutMs
     const admission = this.#admit(call, 'update', [call.target.version, call.update.name])
     if ('refusal' in admission) return this.#refuse(call, 'update', admission)
-    const { actor, rate } = admission
+    const scope = scopeOf(call)
+    if (scope === undefined) return this.#inTurn(call, admission, deadline)
 
+    const { idempotency, now } = this.#on
+    const claim = idempotency.claim(scope, call.update.sha256, now())
+    switch (claim.kind) {
+      case 'done':
+        return this.#replay(call, admission, claim.answer)
+      case 'in-flight':
+        return this.#refuse(call, 'update', {
+          ...admission,
+          refusal: { code: 'idempotency-in-flight', retryAfterSeconds: 1 },
+        })
+      case 'mismatch':
+        return this.#refuse(call, 'update', { ...admission, refusal: { code: 'idempotency-mismatch' } })
+      case 'new': {
+        // Durable with the reservation; what ends before it or without an effect leaves the key free.
+        const answer = await this.#inTurn(call, admission, deadline, scope)
+        if (answer.effect === 'not-sent' || answer.effect === 'not-applied') idempotency.release(scope)
+        return answer
+      }
+    }
+  }
+
+  async #inTurn(
+    call: UpdateCall,
+    { actor, rate }: Admitted,
+    deadline: number,
+    scope?: string,
+  ): Promise<Answer> {
     const turn = this.#on.turns.take(call.target.connectionId)
     let ending: Ending | undefined
     try {
       const late = await whenReady(turn, deadline, this.#on)
       const refusal = late ?? this.#objection(call) ?? this.#on.session.objection()
       if (refusal) return await this.#refuse(call, 'update', { refusal, actor, rate })
-      ending = await this.#attempt(call, actor, rate, deadline, turn)
+      ending = await this.#attempt(call, { actor, rate, deadline, turn, scope })
       return ending.answer
     } finally {
       // An unknown outcome keeps the turn until it is known: what came after it could not be told from it.
@@ -145,19 +191,27 @@ export class Road {
     }
   }
 
+  /** The answer of the first request with this key, and its receipt. A record says that it was given again. */
+  async #replay(call: UpdateCall, { actor, rate }: Admitted, first: Answer): Promise<Answer> {
+    const { sha256, bytes } = call.update
+    const request = { sha256, bytes, idempotencyKey: call.idempotencyKey }
+    const answer = await this.#answer(
+      { ...about(call), event: 'update.replayed', actor, request },
+      { ...first, rate },
+    )
+    const replayed: Answer = { ...answer, replayed: true }
+    if (first.receipt) replayed.receipt = first.receipt
+    return replayed
+  }
+
   /** The turn is ours: reserve, write, settle. */
-  async #attempt(
-    call: UpdateCall,
-    actor: Actor,
-    rate: RateState,
-    deadline: number,
-    turn: Ticket | undefined,
-  ): Promise<Ending> {
-    const { log, agenda, queue, writer, unsettled, now } = this.#on
+  async #attempt(call: UpdateCall, { actor, rate, deadline, turn, scope }: Standing): Promise<Ending> {
+    const { log, agenda, queue, writer, unsettled, idempotency, now } = this.#on
     const { connectionId, version } = call.target
-    const request = payloadOf(call.update, version)
+    const request = payloadOf(call.update, version, call.idempotencyKey)
     const attempt = log.append({ ...about(call), event: 'update.attempted', actor, request }, now()).seq
     this.#running.add(attempt)
+    if (scope !== undefined) idempotency.reserve(scope, now())
     const marginMs = attemptMargin * this.#on.retryMs
     agenda.noEarlierThan('attempts', deadline + marginMs, marginMs)
     try {
@@ -203,7 +257,10 @@ export class Road {
     }
     this.#running.delete(attempt)
     if (effect === 'unknown') unsettled.keep(attempt, connectionId, Math.max(deadline, now()), turn)
-    const answer = await this.#answer(settled, { result, effect, rate })
+    const ended: Answer = { result, effect, rate }
+    const answer = await this.#answer(settled, ended, receipt => {
+      if (scope !== undefined && effect === 'applied') idempotency.settle(scope, { result, effect, receipt })
+    })
     if (bug !== undefined) throw bug
     return { answer, keepsTurn: effect === 'unknown' }
   }
@@ -252,9 +309,10 @@ export class Road {
     return reason && { code: 'invalid-token', reason }
   }
 
-  /** Writes the record that closes a request, waits until it is durable, and only then answers. */
-  async #answer(entry: Entry, answer: Answer): Promise<Answer> {
+  /** Writes the record that closes a request, and `also` what belongs to it; answers only when both are durable. */
+  async #answer(entry: Entry, answer: Answer, also?: (receipt: string) => void): Promise<Answer> {
     const { receipt } = this.#on.log.append(entry, this.#on.now())
+    also?.(receipt)
     try {
       await this.#on.queue.committed()
     } catch {
@@ -299,6 +357,12 @@ const outcomes = {
   'not-sent': 'update.failed',
   unknown: 'update.unknown',
 } as const
+
+/** What a call's idempotency key is unique within. */
+function scopeOf({ credential, target, idempotencyKey }: UpdateCall): string | undefined {
+  if (idempotencyKey === undefined) return undefined
+  return idempotencyScope(credential.id, target.connectionId, target.version, idempotencyKey)
+}
 
 function actorOf({ id, name }: TokenRow): Actor {
   return { type: 'token', id, name }

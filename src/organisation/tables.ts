@@ -3,6 +3,7 @@
  * Never decides and never waits; who calls sees to the transaction.
  */
 import type { AuditFilter } from './audit-query.ts'
+import type { IdempotencyRow } from './idempotency.ts'
 import { closes } from './record.ts'
 import type { SessionRow } from './session.ts'
 import type { TokenRow } from './tokens.ts'
@@ -59,7 +60,11 @@ const migrations = [
   `create table unsettled (
      attempt integer primary key, connection_id text not null, looks integer not null, missed integer not null,
      next_at integer not null, until_at integer not null
-   );`,
+   );
+   create table idempotency (
+     scope text primary key, fingerprint text not null, answer text, expires_at integer not null
+   ) without rowid;
+   create index idempotency_by_expiry on idempotency (expires_at);`,
 ]
 
 export class Tables {
@@ -212,6 +217,29 @@ export class Tables {
 
   deleteUnsettled(attempt: number): void {
     this.#sql.exec('delete from unsettled where attempt = ?', attempt)
+  }
+
+  idempotency(scope: string): IdempotencyRow | undefined {
+    const select =
+      'select scope, fingerprint, answer, expires_at as expiresAt from idempotency where scope = ?'
+    return this.#read(select, scope)[0] as unknown as IdempotencyRow | undefined
+  }
+
+  putIdempotency({ scope, fingerprint, answer, expiresAt }: IdempotencyRow): void {
+    const values = [scope, fingerprint, answer, expiresAt]
+    this.#sql.exec('insert or replace into idempotency values (?, ?, ?, ?)', ...values)
+  }
+
+  deleteIdempotency(scope: string): void {
+    this.#sql.exec('delete from idempotency where scope = ?', scope)
+  }
+
+  /** Deletes at most `limit` rows that have expired, and says how many. */
+  sweepIdempotency(nowMs: number, limit: number): number {
+    const expired = 'select scope from idempotency where expires_at <= ? limit ?'
+    return this.#sql
+      .exec(`delete from idempotency where scope in (${expired}) returning scope`, nowMs, limit)
+      .toArray().length
   }
 
   insertRecord(row: RecordRow): void {

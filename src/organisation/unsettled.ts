@@ -4,11 +4,14 @@
  */
 
 import { sha256, toHex } from '../crypto.ts'
+import { refuse } from '../errors.ts'
+import { idempotencyScope } from '../update/idempotency-key.ts'
 import type { Intent } from '../update/writable.ts'
 import type { Agenda } from './agenda.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import type { Errand } from './courier.ts'
+import type { Idempotency } from './idempotency.ts'
 import { gateway, intentOfRecord } from './record.ts'
 import type { Tables } from './tables.ts'
 import type { Ticket, Turns } from './turns.ts'
@@ -30,6 +33,8 @@ export interface Inquiry {
   row: UnsettledRow
   errand: Errand
   intent: Intent
+  /** Of the idempotency key that waits for the answer, if any. */
+  scope: string | undefined
 }
 
 /** Looks go on for this many times the base: a minute at the default of 250 ms. */
@@ -42,13 +47,14 @@ export class Unsettled {
   readonly #queue: CommitQueue
   readonly #log: AuditLog
   readonly #agenda: Agenda
+  readonly #idempotency: Idempotency
   readonly #turns: Turns
   readonly #baseMs: number
   readonly #rows = new Map<number, UnsettledRow>()
   readonly #held = new Map<number, Ticket>()
 
   constructor(
-    on: { tables: Tables; queue: CommitQueue; log: AuditLog; agenda: Agenda },
+    on: { tables: Tables; queue: CommitQueue; log: AuditLog; agenda: Agenda; idempotency: Idempotency },
     turns: Turns,
     baseMs: number,
   ) {
@@ -56,6 +62,7 @@ export class Unsettled {
     this.#queue = on.queue
     this.#log = on.log
     this.#agenda = on.agenda
+    this.#idempotency = on.idempotency
     this.#turns = turns
     this.#baseMs = baseMs
   }
@@ -91,7 +98,7 @@ export class Unsettled {
     return [...this.#rows.values()]
       .filter(row => row.nextAt <= nowMs)
       .map(row => {
-        const { requestId, target, request } = JSON.parse(this.#tables.record(row.attempt) as string)
+        const { requestId, actor, target, request } = JSON.parse(this.#tables.record(row.attempt) as string)
         const { organisationId, connectionId, version } = target
         const errand: Errand = {
           organisationId,
@@ -100,7 +107,9 @@ export class Unsettled {
           trace: {},
           target: { connectionId, version },
         }
-        return { row, errand, intent: intentOfRecord({ request, target }) }
+        const { idempotencyKey: key } = request
+        const scope = key === undefined ? undefined : idempotencyScope(actor.id, connectionId, version, key)
+        return { row, errand, intent: intentOfRecord({ request, target }), scope }
       })
   }
 
@@ -108,7 +117,7 @@ export class Unsettled {
    * Takes what a look showed. Applied ends it. Not applied must be seen twice, as a write that was cut off may land a
    * little later. What cannot be read is looked at again with growing pauses, and given up after a minute.
    */
-  take({ row, errand }: Inquiry, sight: Sight, nowMs: number): void {
+  take({ row, errand, scope }: Inquiry, sight: Sight, nowMs: number): void {
     const looks = row.looks + 1
     const missed = row.missed + (sight.effect === 'not-applied' ? 1 : 0)
     const nextAt = nowMs + secondLook * this.#baseMs * 2 ** row.looks
@@ -121,7 +130,7 @@ export class Unsettled {
     this.#queue.add(() => this.#tables.deleteUnsettled(row.attempt))
     const applied = { applied: true, 'not-applied': false, unknown: null }[sight.effect]
     const { requestId, organisationId, target } = errand
-    this.#log.append(
+    const { receipt } = this.#log.append(
       {
         requestId,
         event: 'update.reconciled',
@@ -133,6 +142,7 @@ export class Unsettled {
       },
       nowMs,
     )
+    if (scope !== undefined) this.#tellKey(scope, sight, receipt)
     this.#held.get(row.attempt)?.leave()
     this.#held.delete(row.attempt)
   }
@@ -142,6 +152,22 @@ export class Unsettled {
     return this.#rows.size === 0
       ? undefined
       : Math.min(...[...this.#rows.values()].map(({ nextAt }) => nextAt))
+  }
+
+  /** Applied: whoever repeats the request gets what was read. Not applied: the key is free. Else: it stays unknown. */
+  #tellKey(scope: string, sight: Sight, receipt: string): void {
+    if (sight.effect === 'applied') {
+      const result = { ok: true as const, status: 200, body: sight.body }
+      this.#idempotency.settle(scope, { result, effect: 'applied', receipt })
+    } else if (sight.effect === 'not-applied') {
+      this.#idempotency.release(scope)
+    } else {
+      this.#idempotency.settle(scope, {
+        result: refuse({ code: 'upstream-unreachable' }),
+        effect: 'unknown',
+        receipt,
+      })
+    }
   }
 
   #put(row: UnsettledRow): void {
