@@ -11,7 +11,8 @@ export interface AdminSecret {
 }
 
 export interface Config {
-  upstream: { baseUrl: string; timeoutMs: number }
+  /** `retryMs`: the base of the backoff between tries, and of the pauses between later looks. */
+  upstream: { baseUrl: string; timeoutMs: number; retryMs: number }
   admins: readonly AdminSecret[]
   /** The newest first; the second, if any, only opens what it once sealed. */
   sealingKeys: readonly [Secret, ...Secret[]]
@@ -77,7 +78,8 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
   }
 
   const baseUrl = optional('UPSTREAM_BASE_URL', parseBaseUrl) ?? production
-  const timeoutMs = optional('UPSTREAM_TIMEOUT_MS', parseTimeout) ?? 10_000
+  const timeoutMs = optional('UPSTREAM_TIMEOUT_MS', milliseconds(100, 120_000)) ?? 10_000
+  const retryMs = optional('UPSTREAM_RETRY_MS', milliseconds(1, 10_000)) ?? 250
   const admins = required('ADMIN_TOKEN', parseAdmins)
   const sealingKey = required('SEALING_KEY', parseSealingKey)
   const previousKey = optional('SEALING_KEY_PREVIOUS', parseSealingKey)
@@ -98,7 +100,7 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
   return {
     ok: true,
     config: {
-      upstream: { baseUrl, timeoutMs },
+      upstream: { baseUrl, timeoutMs, retryMs },
       admins,
       sealingKeys: previousKey ? [sealingKey, previousKey] : [sealingKey],
       organisations,
@@ -129,11 +131,13 @@ function parseBaseUrl(text: string): Parsed<string> {
   return { value: url.href.replace(/\/+$/, '') }
 }
 
-function parseTimeout(text: string): Parsed<number> {
-  const ms = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN
-  return ms >= 100 && ms <= 120_000
-    ? { value: ms }
-    : { problem: 'must be a whole number of milliseconds from 100 to 120000' }
+function milliseconds(least: number, most: number): (text: string) => Parsed<number> {
+  return text => {
+    const ms = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN
+    return ms >= least && ms <= most
+      ? { value: ms }
+      : { problem: `must be a whole number of milliseconds from ${least} to ${most}` }
+  }
 }
 
 function parseAdmins(text: string): Parsed<AdminSecret[]> {

@@ -21,7 +21,7 @@ export type Refusal =
   | { code: 'malformed-json' | 'unsupported-media-type' | 'not-found' | 'session-missing'; detail: string }
   | { code: 'method-not-allowed'; allow: readonly string[] }
   | { code: 'invalid-token'; reason: CredentialReason }
-  | { code: 'rate-limited' | 'overloaded'; retryAfterSeconds: number }
+  | { code: 'rate-limited' | 'overloaded' | 'idempotency-in-flight'; retryAfterSeconds: number }
   | { code: 'body-too-large'; limitBytes: number }
   | { code: 'upstream-rejected'; status: number; upstream: PlatformError }
   | { code: 'upstream-invalid-response'; detail: string }
@@ -30,6 +30,7 @@ export type Refusal =
       code:
         | 'missing-token'
         | 'insufficient-scope'
+        | 'idempotency-mismatch'
         | 'upstream-unreachable'
         | 'upstream-failed'
         | 'upstream-timeout'
@@ -54,163 +55,144 @@ export interface PlatformError {
 
 interface Problem {
   status: number
+  /** In one clause; also the `detail` where a refusal has no evidence to add. */
   title: string
-  /** The default `detail`; refusals with evidence say more. */
-  detail: string
   /** For `GET /problems/<code>`: what to do about it. */
   remedy: string
 }
+
+const look =
+  'Look at outcome: not-sent and not-applied may be sent again; for unknown, GET the version first.'
+const session =
+  'Your token is fine. An administrator must set a session: PUT /admin/organisations/{id}/session.'
 
 /** Status and public words of every code (DESIGN.md 5.2). */
 export const problems: Record<Code, Problem> = {
   'invalid-path': {
     status: 400,
-    title: 'The path holds an unacceptable value',
-    detail: 'A part of the path is not acceptable; fields names it.',
+    title: 'A part of the path is not acceptable',
     remedy:
-      'organisation_id and connection_id are 1 to 64 characters of A-Z a-z 0-9 _ -. A version is 1 to 255 characters in Unicode NFC, without control, format or line separator characters, without / \\ % ? # ; and without a space at either end. Percent-encode it once.',
+      'Ids are 1 to 64 characters of A-Z a-z 0-9 _ -. A version is 1 to 255 characters in Unicode NFC, without invisible characters, without / \\ % ? # ; and without a space at either end. Percent-encode it once.',
   },
   'invalid-query': {
     status: 400,
     title: 'The query string is not acceptable',
-    detail: 'The query string is not acceptable; fields says why.',
-    remedy: 'Versions take no query string at all. The audit log names its filters in GET /openapi.json.',
+    remedy: 'Versions take no query string. GET /openapi.json names the filters of the audit log.',
   },
   'malformed-json': {
     status: 400,
     title: 'The body is not JSON',
-    detail: 'The body is not JSON.',
     remedy: 'Send one JSON document in UTF-8, without a byte order mark.',
   },
   'invalid-body': {
     status: 400,
-    title: 'The body holds unacceptable values',
-    detail: 'The body is not acceptable; fields lists everything that is wrong with it.',
+    title: 'The body is not acceptable',
     remedy:
-      'Mend every field listed. For an update, GET the version first and send back all of it with your change.',
+      'Mend everything in fields. For an update, GET the version first and send back all of it with your change.',
   },
   'missing-token': {
     status: 401,
     title: 'A token is needed',
-    detail: 'Send a token: Authorization: Bearer <token>.',
-    remedy: 'Send the header Authorization: Bearer <token>. An administrator of the gateway makes tokens.',
+    remedy: 'Send Authorization: Bearer <token>. An administrator of the gateway makes tokens.',
   },
   'invalid-token': {
     status: 401,
-    title: 'The token is not valid',
-    detail: 'The token is not valid for this organisation.',
+    title: 'The token is not valid here',
     remedy:
-      'Check that the whole token was copied and belongs to the organisation in the path. An expired, revoked or rotated token gets this same answer: ask an administrator, whose audit log tells which it was.',
+      'Check that the whole token was copied and is for the organisation in the path. An expired, revoked or rotated token gets this same answer; the audit log tells an administrator which it was.',
   },
   'insufficient-scope': {
     status: 403,
     title: 'The token does not allow this',
-    detail: 'The token is valid, but does not allow this.',
     remedy:
       'GET /o/{organisation_id}/token shows what the token may do. An update must be allowed for the version in the path and for the name in the body.',
   },
   'not-found': {
     status: 404,
     title: 'There is nothing here',
-    detail: 'There is nothing at this path.',
-    remedy: 'Compare the path with GET /openapi.json. Trailing slashes and empty segments are not accepted.',
+    remedy: 'Compare the path with GET /openapi.json. Empty segments and trailing slashes are not accepted.',
   },
   'method-not-allowed': {
     status: 405,
-    title: 'This method is not for this path',
-    detail: 'This path does not take this method; Allow lists those it takes.',
-    remedy: 'Use one of the methods in the Allow header.',
+    title: 'This path does not take this method',
+    remedy: 'Use a method that the Allow header lists.',
+  },
+  'idempotency-in-flight': {
+    status: 409,
+    title: 'The effect of the first request with this Idempotency-Key is not known yet',
+    remedy: 'Repeat the request after Retry-After: it will get the answer of the first.',
+  },
+  'idempotency-mismatch': {
+    status: 422,
+    title: 'This Idempotency-Key came with another payload before',
+    remedy: 'Use a new key for each update, and the same key only to repeat one.',
   },
   'body-too-large': {
     status: 413,
     title: 'The body is too large',
-    detail: 'The body is too large.',
-    remedy: 'Send less. The limit stands in detail.',
+    remedy: 'Send less: detail names the limit.',
   },
   'unsupported-media-type': {
     status: 415,
     title: 'The body is of another media type',
-    detail: 'The body must be application/json without a content coding.',
     remedy: 'Send Content-Type: application/json in UTF-8, and no Content-Encoding.',
   },
   'rate-limited': {
     status: 429,
-    title: 'Too many requests',
-    detail: 'The token has used up its rate.',
+    title: 'The token has used up its rate',
     remedy: 'Wait as long as Retry-After says. An administrator can make a token with a higher rate.',
   },
   'upstream-rejected': {
     status: 400,
-    title: 'The platform refused this',
-    detail: 'The platform refused this request.',
+    title: 'The platform refused this request',
     remedy:
-      "Read message, fields and upstreamCode: they are the platform's own. After a 400 on a read-only field, GET the version again and repeat the change on what it holds now.",
+      "message, fields and upstreamCode are the platform's own. After a 400 on a read-only field, GET the version again and repeat the change on what it holds now.",
   },
-  'upstream-unreachable': {
-    status: 502,
-    title: 'The platform cannot be reached',
-    detail: 'No connection to the platform could be kept.',
-    remedy: 'Look at outcome: not-sent may be sent again; for unknown, GET the version first.',
-  },
+  'upstream-unreachable': { status: 502, title: 'No connection to the platform could be kept', remedy: look },
   'upstream-invalid-response': {
     status: 502,
-    title: "The platform's answer is not usable",
-    detail: "The platform's answer was withheld.",
-    remedy: 'Look at outcome: for unknown, GET the version before sending the update again.',
+    title: 'The answer of the platform is not usable',
+    remedy: look,
   },
-  'upstream-failed': {
-    status: 502,
-    title: 'The platform failed',
-    detail: 'The platform answered with a server error.',
-    remedy: 'Look at outcome: for unknown, GET the version before sending the update again.',
-  },
+  'upstream-failed': { status: 502, title: 'The platform answered with a server error', remedy: look },
   'session-missing': {
     status: 503,
-    title: 'The gateway holds no session for this organisation',
-    detail: 'The gateway holds no platform session for this organisation.',
-    remedy: 'Your token is fine. An administrator must set a session: PUT /admin/organisations/{id}/session.',
+    title: 'The gateway holds no platform session for this organisation',
+    remedy: session,
   },
   'session-rejected': {
     status: 503,
-    title: "The platform refused the gateway's session",
-    detail: 'The platform no longer accepts the session that the gateway holds for this organisation.',
-    remedy:
-      'Your token is fine. An administrator must set a new session: PUT /admin/organisations/{id}/session.',
+    title: 'The platform no longer accepts the session of this organisation',
+    remedy: session,
   },
   'audit-unavailable': {
     status: 503,
     title: 'The audit log cannot be written',
-    detail: 'The audit log cannot be written, so the gateway does nothing.',
-    remedy: 'Look at outcome, wait and try again. An operator must look at the storage of the organisation.',
+    remedy: `An operator must look at the storage of the organisation. ${look}`,
   },
   'not-configured': {
     status: 503,
-    title: 'The gateway is not configured',
-    detail: 'The gateway lacks a valid setting; GET /health names it.',
+    title: 'The gateway lacks a valid setting',
     remedy: 'An operator must set what GET /health names, as the README says under Configuration.',
   },
   overloaded: {
     status: 503,
-    title: 'Too much waits already',
-    detail: 'Too many requests wait for this organisation, or the platform asks to slow down.',
-    remedy: 'Nothing was sent. Wait as long as Retry-After says.',
+    title: 'Too much waits for this organisation, or the platform asks to slow down',
+    remedy: 'Wait as long as Retry-After says, and send it again.',
   },
   interrupted: {
     status: 503,
-    title: 'The gateway was interrupted',
-    detail: 'The gateway was restarted while it handled this request.',
-    remedy: 'Look at outcome: for unknown, GET the version before sending the update again.',
+    title: 'The gateway was restarted while it handled this request',
+    remedy: look,
   },
   'upstream-timeout': {
     status: 504,
-    title: 'The deadline passed',
-    detail: 'The deadline passed before the platform had answered.',
-    remedy: 'Look at outcome: not-sent may be sent again; for unknown, GET the version first.',
+    title: 'The deadline passed before the platform had answered',
+    remedy: look,
   },
   internal: {
     status: 500,
-    title: 'The gateway has a bug',
-    detail: 'Something unforeseen happened in the gateway.',
+    title: 'Something unforeseen happened in the gateway',
     remedy: 'Report it with the value of instance, by which the operator finds it in the logs.',
   },
 }
@@ -232,13 +214,13 @@ export function detailOf(refusal: Refusal): string {
     case 'body-too-large':
       return `The body has more than ${refusal.limitBytes} bytes.`
     case 'upstream-rejected':
-      return refusal.upstream.message ?? problems[refusal.code].detail
+      return refusal.upstream.message ?? `${problems[refusal.code].title}.`
     case 'invalid-path':
     case 'invalid-query':
     case 'invalid-body':
       return inWords(refusal.fields)
     default:
-      return problems[refusal.code].detail
+      return `${problems[refusal.code].title}.`
   }
 }
 

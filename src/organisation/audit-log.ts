@@ -4,7 +4,7 @@
  */
 import { toHex } from '../crypto.ts'
 import type { CommitQueue } from './commit-queue.ts'
-import { type Entry, recordString } from './record.ts'
+import { closes, type Entry, recordString } from './record.ts'
 import type { RecordRow, Tables } from './tables.ts'
 import { append, emptyTree, type Frontier, frontierPlaces, leafHash } from './tree.ts'
 
@@ -59,7 +59,7 @@ export class AuditLog {
     this.#tree = tree
     this.#timeMs = timeMs
     if (entry.event === 'update.attempted') this.#open.add(seq)
-    if (entry.attempt !== undefined) this.#open.delete(entry.attempt)
+    if (entry.attempt !== undefined && closes(entry.event)) this.#open.delete(entry.attempt)
     const [oldestOpen = seq + 1] = this.#open
     const row: RecordRow = {
       seq,

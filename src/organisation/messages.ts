@@ -43,6 +43,7 @@ export interface ReadCall extends Call {
 
 export interface UpdateCall extends ReadCall {
   update: Update
+  idempotencyKey?: string
 }
 
 /** How a caller's request ended. */
@@ -53,6 +54,8 @@ export interface Answer {
   /** `<seq>:<leaf hash>` of the record that closes the request. */
   receipt?: string
   rate?: RateState
+  /** This answer was given before, to the first request with this idempotency key. */
+  replayed?: boolean
 }
 
 /** What `GET /o/{organisation_id}/token` tells of a token to its holder. */

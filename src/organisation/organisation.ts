@@ -13,6 +13,8 @@ import { AuditLog } from './audit-log.ts'
 import type { AuditQuery } from './audit-query.ts'
 import { type AuditPage, auditExport, auditPage } from './audit-reader.ts'
 import { CommitQueue } from './commit-queue.ts'
+import { Courier, type World } from './courier.ts'
+import { Idempotency, sweepMs } from './idempotency.ts'
 import type {
   AdminCall,
   Answer,
@@ -24,15 +26,24 @@ import type {
   UpdateCall,
 } from './messages.ts'
 import { type Actor, about, lostOutcome } from './record.ts'
-import { attemptMarginMs, Road } from './road.ts'
+import { attemptMargin, newTurns, Road } from './road.ts'
 import type { Due } from './schedule.ts'
 import type { NewSession, SessionView } from './session.ts'
 import { SessionStore } from './session-store.ts'
+import { Slots } from './slots.ts'
 import { Tables } from './tables.ts'
 import { TokenStore } from './token-store.ts'
 import { createToken, type NewToken, rotateToken, type TokenRow, type TokenView } from './tokens.ts'
+import { Unsettled } from './unsettled.ts'
+import { Writer } from './writer.ts'
 
-const retryMs = 5_000
+/** Six outgoing connections are an object's: five for callers, one for its alarm. */
+const callerSlots = 5
+const alarmSlots = 1
+const maxWaiting = 256
+const directoryRetryMs = 5_000
+/** How long one look of the alarm may take, in times the backoff's base. */
+const lookPatience = 16
 
 export class Organisation extends DurableObject<Env> {
   readonly #config: Config
@@ -42,6 +53,9 @@ export class Organisation extends DurableObject<Env> {
   readonly #agenda: Agenda
   readonly #tokens: TokenStore
   readonly #session: SessionStore
+  readonly #unsettled: Unsettled
+  readonly #inspector: Writer
+  readonly #idempotency: Idempotency
   readonly #road: Road
 
   constructor(state: DurableObjectState, env: Env) {
@@ -59,24 +73,39 @@ export class Organisation extends DurableObject<Env> {
     this.#tokens = new TokenStore(this.#tables, this.#queue, this.#log)
     const custody = { baseUrl: upstream.baseUrl, keys: sealingKeys }
     this.#session = new SessionStore(this.#tables, this.#queue, this.#log, custody)
-    this.#road = new Road({
-      tables: this.#tables,
-      queue: this.#queue,
-      log: this.#log,
-      agenda: this.#agenda,
-      tokens: this.#tokens,
-      session: this.#session,
-      upstream,
+    const world: World = {
       now: () => Date.now(),
+      random: () => Math.random(),
       sleep,
       send: (request, timeoutMs) => forward(fetch, request, timeoutMs),
+    }
+    const courier = (slots: Slots) => new Courier(world, slots, this.#session, this.#agenda, upstream.baseUrl)
+    const turns = newTurns()
+    const stores = { tables: this.#tables, queue: this.#queue, log: this.#log, agenda: this.#agenda }
+    this.#idempotency = new Idempotency(stores)
+    const on = { ...stores, idempotency: this.#idempotency }
+    this.#unsettled = new Unsettled(on, turns, upstream.retryMs)
+    this.#inspector = new Writer(courier(new Slots(alarmSlots, maxWaiting)), world, upstream.retryMs)
+    this.#road = new Road({
+      ...on,
+      tokens: this.#tokens,
+      session: this.#session,
+      turns,
+      writer: new Writer(courier(new Slots(callerSlots, maxWaiting)), world, upstream.retryMs),
+      unsettled: this.#unsettled,
+      now: world.now,
+      sleep,
+      timeoutMs: upstream.timeoutMs,
+      retryMs: upstream.retryMs,
     })
     if (!this.#tables.exist) return
     state.storage.transactionSync(() => this.#tables.migrate())
     this.#load()
     // Whatever is open now was cut off by a crash or a reset: nothing else runs yet.
     for (const seq of this.#log.openAttempts) {
-      this.#log.append(lostOutcome(this.#tables.record(seq) as string, seq), Date.now())
+      const outcome = lostOutcome(this.#tables.record(seq) as string, seq)
+      this.#log.append(outcome, Date.now())
+      this.#unsettled.keep(seq, outcome.target.connectionId as string, Date.now())
     }
     this.#agenda.arm()
   }
@@ -87,6 +116,7 @@ export class Organisation extends DurableObject<Env> {
     this.#agenda.load()
     this.#tokens.load()
     this.#session.load()
+    this.#unsettled.load()
   }
 
   // A caller's requests
@@ -222,7 +252,7 @@ export class Organisation extends DurableObject<Env> {
 
   /** Commits, and tells the directory before the answer goes out, so that the listing shows what was just done. */
   async #commitAndPublish<T>(value: () => T): Promise<Result<T>> {
-    this.#agenda.noLaterThan('directory', Date.now() + retryMs)
+    this.#agenda.noLaterThan('directory', Date.now() + directoryRetryMs)
     const committed = await this.#commit(value)
     if (committed.ok) await this.#publish()
     return committed
@@ -241,7 +271,7 @@ export class Organisation extends DurableObject<Env> {
       })
       this.#agenda.done('directory')
     } catch {
-      this.#agenda.set('directory', Date.now() + retryMs)
+      this.#agenda.set('directory', Date.now() + directoryRetryMs)
     }
   }
 
@@ -251,24 +281,43 @@ export class Organisation extends DurableObject<Env> {
       try {
         await this.#run(kind)
       } catch {
-        this.#agenda.set(kind, Date.now() + retryMs)
+        this.#agenda.set(kind, Date.now() + directoryRetryMs)
       }
     }
     await this.#commit(() => this.#agenda.arm())
   }
 
   async #run(kind: Due): Promise<void> {
+    const { timeoutMs, retryMs } = this.#config.upstream
     switch (kind) {
       case 'attempts':
         // Construction has closed what a crash left; what is open now is still running and will close itself.
         if (!this.#road.busy) return this.#agenda.done(kind)
-        return this.#agenda.set(kind, Date.now() + this.#config.upstream.timeoutMs + attemptMarginMs)
+        return this.#agenda.set(kind, Date.now() + timeoutMs + attemptMargin * retryMs)
       case 'denials':
         this.#agenda.done(kind)
         return this.#road.writeSuppressed()
+      case 'idempotency':
+        return this.#agenda.set(kind, Date.now() + (this.#idempotency.sweep(Date.now()) ? 0 : sweepMs))
+      case 'unsettled':
+        return this.#lookIntoUnsettled()
       case 'directory':
         return this.#publish()
     }
+  }
+
+  /** Looks at what unknown updates left behind, each in its turn, and says when to look again. */
+  async #lookIntoUnsettled(): Promise<void> {
+    const deadline =
+      Date.now() + Math.min(this.#config.upstream.timeoutMs, lookPatience * this.#config.upstream.retryMs)
+    const looks = this.#unsettled.due(Date.now()).map(async inquiry => {
+      const sight = await this.#inspector.look(inquiry.errand, inquiry.intent, deadline)
+      this.#unsettled.take(inquiry, sight, Date.now())
+    })
+    await Promise.all(looks)
+    const { nextAt } = this.#unsettled
+    if (nextAt === undefined) this.#agenda.done('unsettled')
+    else this.#agenda.set('unsettled', nextAt)
   }
 }
 

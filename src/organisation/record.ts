@@ -3,6 +3,7 @@
  * Never holds a secret: there is no field that one could stand in.
  */
 import type { Effect } from '../errors.ts'
+import { type Intent, intentOf } from '../update/writable.ts'
 import type { AdminCall, Origin } from './messages.ts'
 
 export type Actor =
@@ -29,6 +30,9 @@ export type Event =
   | 'update.succeeded'
   | 'update.failed'
   | 'update.unknown'
+  | 'update.retried'
+  | 'update.replayed'
+  | 'update.reconciled'
   | 'update.denied'
   | 'update.rejected'
   | 'read.succeeded'
@@ -55,7 +59,14 @@ export interface Entry {
   client?: Client
   /** The `seq` of the `update.attempted` record that this one closes. */
   attempt?: number
-  request?: { sha256: string; bytes: number; body?: unknown }
+  /** Without `body`, an attempt's `intent` is what a later look compares with. */
+  request?: {
+    sha256: string
+    bytes: number
+    idempotencyKey?: string | undefined
+    body?: unknown
+    intent?: Intent
+  }
   upstream?: {
     status?: number
     durationMs?: number
@@ -64,6 +75,10 @@ export interface Entry {
     generation?: number
   }
   outcome?: Effect
+  /** What a later look showed; null where none could tell. */
+  applied?: boolean | null
+  /** The version as that look saw it. */
+  observed?: { sha256: string; updatedAt?: string }
   reason?: string
   token?: object
   session?: object
@@ -127,6 +142,8 @@ export function recordString(seq: number, timeMs: number, entry: Entry): string 
     request: entry.request,
     upstream: entry.upstream,
     outcome: entry.outcome,
+    applied: entry.applied,
+    observed: entry.observed,
     reason: entry.reason,
     token: entry.token,
     session: entry.session,
@@ -135,8 +152,24 @@ export function recordString(seq: number, timeMs: number, entry: Entry): string 
   })
 }
 
-/** What a record says of an update's payload: over 8 KiB, its digest and size alone. */
-export function payloadOf(update: { body: string; sha256: string; bytes: number }): Entry['request'] {
+/** Whether an event is the one outcome that closes an attempt. */
+export function closes(event: string): boolean {
+  return event === 'update.succeeded' || event === 'update.failed' || event === 'update.unknown'
+}
+
+/** What a record says of an update's payload: over 8 KiB, its digest and size, and what it means to change as a digest. */
+export function payloadOf(
+  update: { body: string; sha256: string; bytes: number },
+  pathVersion: string,
+  idempotencyKey?: string,
+): Entry['request'] {
   const { sha256, bytes, body } = update
-  return bytes > maxBodyBytes ? { sha256, bytes } : { sha256, bytes, body: JSON.parse(body) }
+  return bytes > maxBodyBytes
+    ? { sha256, bytes, idempotencyKey, intent: intentOf(body, pathVersion) }
+    : { sha256, bytes, idempotencyKey, body: JSON.parse(body) }
+}
+
+/** The intent behind an `update.attempted` record, as it was read back. */
+export function intentOfRecord({ request, target }: { request: Entry['request']; target: Target }): Intent {
+  return request?.intent ?? intentOf(JSON.stringify(request?.body), target.version ?? '')
 }

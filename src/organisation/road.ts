@@ -4,31 +4,31 @@
  * no network of its own: both are passed in.
  */
 import { type Action, allows, reasonAgainst } from '../auth/caller.ts'
-import { sha256, toHex } from '../crypto.ts'
-import { ok, type Refusal, type Result, refuse } from '../errors.ts'
-import type { UpstreamRequest } from '../upstream/request.ts'
-import { judge, type Reply, type Verdict } from '../upstream/verdict.ts'
+import { type Refusal, refuse } from '../errors.ts'
+import { idempotencyScope } from '../update/idempotency-key.ts'
+import { intentOf } from '../update/writable.ts'
+import type { Verdict } from '../upstream/verdict.ts'
 import type { Agenda } from './agenda.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { CommitQueue } from './commit-queue.ts'
+import { type Exchange, type World, whenReady } from './courier.ts'
 import { Denials } from './denials.ts'
+import type { Idempotency } from './idempotency.ts'
 import type { Answer, Call, ReadCall, RefusedCall, TokenSelf, UpdateCall } from './messages.ts'
 import { type RateState, Rates } from './rates.ts'
 import { type Actor, about, type Entry, gateway, payloadOf } from './record.ts'
-import { cookiesOf } from './session.ts'
-import type { Opened, SessionStore } from './session-store.ts'
-import { Slots } from './slots.ts'
+import type { SessionStore } from './session-store.ts'
 import type { Tables } from './tables.ts'
 import type { TokenStore } from './token-store.ts'
 import { instant, type TokenRow } from './tokens.ts'
 import { type Ticket, Turns } from './turns.ts'
+import type { Unsettled } from './unsettled.ts'
+import type { Writer } from './writer.ts'
 
-/** Six outgoing connections are an object's; one is kept for its alarm. */
-const upstreamSlots = 5
 const maxWaitingPerConnection = 32
 const maxWaiting = 256
-/** How long after its deadline an attempt without an outcome is taken for lost. */
-export const attemptMarginMs = 5_000
+/** How long after its deadline an attempt without an outcome is taken for lost, in times the backoff's base. */
+export const attemptMargin = 20
 
 /** What the road runs on. */
 export interface Surroundings {
@@ -38,31 +38,53 @@ export interface Surroundings {
   agenda: Agenda
   tokens: TokenStore
   session: SessionStore
-  upstream: { baseUrl: string; timeoutMs: number }
-  now: () => number
-  /** Resolves after some milliseconds; `cancel` where nobody waits any more. */
-  sleep: (ms: number) => { done: Promise<void>; cancel: () => void }
-  send: (request: UpstreamRequest, timeoutMs: number) => Promise<Reply>
+  turns: Turns
+  writer: Writer
+  unsettled: Unsettled
+  idempotency: Idempotency
+  now: World['now']
+  sleep: World['sleep']
+  /** From admission to the platform's answer, waiting and retries included. */
+  timeoutMs: number
+  retryMs: number
 }
 
 /** A caller that was let in, or a refusal with what its record and answer need beside it. */
-type Admission = { token: TokenRow; actor: Actor; rate: RateState } | Refused
+type Admission = Admitted | Refused
+interface Admitted {
+  token: TokenRow
+  actor: Actor
+  rate: RateState
+}
 interface Refused {
   refusal: Refusal
   actor: Actor
   rate?: RateState
 }
 
-/** What a request to the platform came to. */
-interface Exchange {
-  verdict: Verdict
-  upstream: Entry['upstream']
+/** What an attempt starts from. */
+interface Standing {
+  actor: Actor
+  rate: RateState
+  deadline: number
+  turn: Ticket | undefined
+  /** Of its idempotency key, if it has one. */
+  scope: string | undefined
+}
+
+/** How an attempt ended, and whether it keeps its connection's turn. */
+interface Ending {
+  answer: Answer
+  keepsTurn: boolean
+}
+
+/** One writer at a time per connection, and so many behind it. */
+export function newTurns(): Turns {
+  return new Turns(maxWaitingPerConnection, maxWaiting)
 }
 
 export class Road {
   readonly #on: Surroundings
-  readonly #turns = new Turns(maxWaitingPerConnection, maxWaiting)
-  readonly #slots = new Slots(upstreamSlots, maxWaiting)
   readonly #rates = new Rates()
   readonly #denials = new Denials()
   /** Attempts that are still on their way. */
@@ -106,12 +128,12 @@ export class Road {
 
   /** Reads one version from the platform. */
   async read(call: ReadCall): Promise<Answer> {
-    const deadline = this.#on.now() + this.#on.upstream.timeoutMs
+    const deadline = this.#on.now() + this.#on.timeoutMs
     const admission = this.#admit(call, 'read', [call.target.version])
     if ('refusal' in admission) return this.#refuse(call, 'read', admission)
     const { actor, rate } = admission
 
-    const exchanged = await this.#exchange(call, deadline)
+    const exchanged = await this.#on.writer.read(call, deadline, () => this.#objection(call))
     if (!exchanged.ok) return this.#refuse(call, 'read', { refusal: exchanged.refusal, actor, rate })
     const { verdict, upstream } = exchanged.value
     const { result } = verdict
@@ -122,51 +144,104 @@ export class Road {
 
   /** Updates one version: admit → turn → look again → reserve → slot → look again → forward → settle. */
   async update(call: UpdateCall): Promise<Answer> {
-    const deadline = this.#on.now() + this.#on.upstream.timeoutMs
+    const deadline = this.#on.now() + this.#on.timeoutMs
     const admission = this.#admit(call, 'update', [call.target.version, call.update.name])
     if ('refusal' in admission) return this.#refuse(call, 'update', admission)
-    const { actor, rate } = admission
+    const scope = scopeOf(call)
+    if (scope === undefined) return this.#inTurn(call, admission, deadline)
 
-    const turn = this.#turns.take(call.target.connectionId)
-    try {
-      const late = await this.#whenReady(turn, deadline)
-      const ready = late ? refuse(late) : this.#lookAgain(call, deadline)
-      if (!ready.ok) return await this.#refuse(call, 'update', { refusal: ready.refusal, actor, rate })
-      return await this.#attempt(call, actor, rate, deadline)
-    } finally {
-      turn?.leave()
+    const { idempotency, now } = this.#on
+    const claim = idempotency.claim(scope, call.update.sha256, now())
+    switch (claim.kind) {
+      case 'done':
+        return this.#replay(call, admission, claim.answer)
+      case 'in-flight':
+        return this.#refuse(call, 'update', {
+          ...admission,
+          refusal: { code: 'idempotency-in-flight', retryAfterSeconds: 1 },
+        })
+      case 'mismatch':
+        return this.#refuse(call, 'update', { ...admission, refusal: { code: 'idempotency-mismatch' } })
+      case 'new': {
+        // Durable with the reservation; what ends before it or without an effect leaves the key free.
+        const answer = await this.#inTurn(call, admission, deadline, scope)
+        if (answer.effect === 'not-sent' || answer.effect === 'not-applied') idempotency.release(scope)
+        return answer
+      }
     }
   }
 
-  /** The turn is ours: reserve, send, settle. */
-  async #attempt(call: UpdateCall, actor: Actor, rate: RateState, deadline: number): Promise<Answer> {
-    const attempted: Entry = {
-      ...about(call),
-      event: 'update.attempted',
-      actor,
-      request: payloadOf(call.update),
+  async #inTurn(
+    call: UpdateCall,
+    { actor, rate }: Admitted,
+    deadline: number,
+    scope?: string,
+  ): Promise<Answer> {
+    const turn = this.#on.turns.take(call.target.connectionId)
+    let ending: Ending | undefined
+    try {
+      const late = await whenReady(turn, deadline, this.#on)
+      const refusal = late ?? this.#objection(call) ?? this.#on.session.objection()
+      if (refusal) return await this.#refuse(call, 'update', { refusal, actor, rate })
+      ending = await this.#attempt(call, { actor, rate, deadline, turn, scope })
+      return ending.answer
+    } finally {
+      // An unknown outcome keeps the turn until it is known: what came after it could not be told from it.
+      if (!ending?.keepsTurn) turn?.leave()
     }
-    const attempt = this.#on.log.append(attempted, this.#on.now()).seq
+  }
+
+  /** The answer of the first request with this key, and its receipt. A record says that it was given again. */
+  async #replay(call: UpdateCall, { actor, rate }: Admitted, first: Answer): Promise<Answer> {
+    const { sha256, bytes } = call.update
+    const request = { sha256, bytes, idempotencyKey: call.idempotencyKey }
+    const answer = await this.#answer(
+      { ...about(call), event: 'update.replayed', actor, request },
+      { ...first, rate },
+    )
+    const replayed: Answer = { ...answer, replayed: true }
+    if (first.receipt) replayed.receipt = first.receipt
+    return replayed
+  }
+
+  /** The turn is ours: reserve, write, settle. */
+  async #attempt(call: UpdateCall, { actor, rate, deadline, turn, scope }: Standing): Promise<Ending> {
+    const { log, agenda, queue, writer, unsettled, idempotency, now } = this.#on
+    const { connectionId, version } = call.target
+    const request = payloadOf(call.update, version, call.idempotencyKey)
+    const attempt = log.append({ ...about(call), event: 'update.attempted', actor, request }, now()).seq
     this.#running.add(attempt)
-    this.#on.agenda.noEarlierThan('attempts', deadline + attemptMarginMs, attemptMarginMs)
+    if (scope !== undefined) idempotency.reserve(scope, now())
+    const marginMs = attemptMargin * this.#on.retryMs
+    agenda.noEarlierThan('attempts', deadline + marginMs, marginMs)
     try {
       // Durable from here on: that this update is about to be sent. A crash after it leaves an attempt without an
-      // outcome, which the alarm's construction of the object closes as unknown.
-      await this.#on.queue.committed()
+      // outcome, which the alarm's construction of the object closes as unknown and has looked into.
+      await queue.committed()
     } catch {
       this.#running.delete(attempt)
-      return { result: refuse({ code: 'audit-unavailable' }), effect: 'not-sent', rate }
+      return {
+        answer: { result: refuse({ code: 'audit-unavailable' }), effect: 'not-sent', rate },
+        keepsTurn: false,
+      }
     }
 
+    const errand = { ...call, body: call.update.body }
+    const intent = intentOf(call.update.body, version)
     let bug: unknown
-    const exchanged = await this.#exchange(call, deadline, call.update.body).catch((error: unknown) => {
-      // A bug must not leave the attempt without its outcome: it is closed first, then thrown on.
-      bug = error
-      return ok({ verdict: broken, upstream: undefined })
-    })
-    const { verdict, upstream } = exchanged.ok
-      ? exchanged.value
-      : { verdict: notSent(exchanged.refusal), upstream: undefined }
+    const { verdict, upstream } = await writer
+      .write(
+        errand,
+        intent,
+        deadline,
+        () => this.#objection(call),
+        soFar => this.#recordResend(call, actor, attempt, soFar),
+      )
+      .catch((error: unknown) => {
+        // A bug must not leave the attempt without its outcome: it is closed first, then thrown on.
+        bug = error
+        return { verdict: broken, upstream: undefined }
+      })
 
     const { effect, result } = verdict
     const { sha256, bytes } = call.update
@@ -181,9 +256,29 @@ export class Road {
       reason: result.ok ? undefined : reasonOf(result.refusal),
     }
     this.#running.delete(attempt)
-    const answer = await this.#answer(settled, { result, effect, rate })
+    if (effect === 'unknown') unsettled.keep(attempt, connectionId, Math.max(deadline, now()), turn)
+    const ended: Answer = { result, effect, rate }
+    const answer = await this.#answer(settled, ended, receipt => {
+      if (scope !== undefined && effect === 'applied') idempotency.settle(scope, { result, effect, receipt })
+    })
     if (bug !== undefined) throw bug
-    return answer
+    return { answer, keepsTurn: effect === 'unknown' }
+  }
+
+  /** Makes a record of a resend durable; false where it can't be, and nothing may be sent. */
+  async #recordResend(
+    call: UpdateCall,
+    actor: Actor,
+    attempt: number,
+    { verdict, upstream }: Exchange,
+  ): Promise<boolean> {
+    const reason = verdict.result.ok ? undefined : verdict.result.refusal.code
+    const entry: Entry = { ...about(call), event: 'update.retried', actor, attempt, upstream, reason }
+    this.#on.log.append(entry, this.#on.now())
+    return this.#on.queue.committed().then(
+      () => true,
+      () => false,
+    )
   }
 
   /** Who is this, and may they? Synchronous, and the start of everything that a caller asks for. */
@@ -208,62 +303,16 @@ export class Road {
     return inScope ? { token, actor, rate } : { refusal: { code: 'insufficient-scope' }, actor, rate }
   }
 
-  /**
-   * What may have changed while waiting: the deadline, revocation, rotation, expiry, the session. Opens the session for the
-   * send that must follow with no await in between.
-   */
-  #lookAgain(call: Call, deadline: number): Result<Opened> {
-    if (this.#on.now() >= deadline) return refuse({ code: 'upstream-timeout' })
+  /** What may have changed while waiting: revocation, rotation, expiry. The session is looked at as it is opened. */
+  #objection(call: Call): Refusal | undefined {
     const reason = reasonAgainst(call.credential, this.#on.tokens.get(call.credential.id), this.#on.now())
-    return reason ? refuse({ code: 'invalid-token', reason }) : this.#on.session.open()
+    return reason && { code: 'invalid-token', reason }
   }
 
-  /** Waits for a slot, looks again, and sends with no await in between; a refusal where nothing was sent. */
-  async #exchange(call: ReadCall, deadline: number, body?: string): Promise<Result<Exchange>> {
-    const slot = this.#slots.take(call.target.connectionId)
-    try {
-      const late = await this.#whenReady(slot, deadline)
-      const ready = late ? refuse(late) : this.#lookAgain(call, deadline)
-      return ready.ok ? ok(await this.#send(call, ready.value, deadline, body)) : ready
-    } finally {
-      // Free before the outcome is written, so that records of concurrent updates commit together.
-      slot?.leave()
-    }
-  }
-
-  /** Sends one request, and hears from the answer whether the session still stands. */
-  async #send(
-    call: ReadCall,
-    { cookie, generation }: Opened,
-    deadline: number,
-    body?: string,
-  ): Promise<Exchange> {
-    const startedAt = this.#on.now()
-    const { requestId, trace } = call
-    const target = { organisationId: call.organisationId, ...call.target }
-    const request = { baseUrl: this.#on.upstream.baseUrl, target, cookie, requestId, trace, body }
-    const reply = await this.#on.send(request, Math.max(1, deadline - startedAt))
-    const values = cookiesOf(cookie.reveal()).map(({ value }) => value)
-    const verdict = judge(reply, values)
-    const status = 'status' in reply ? reply.status : undefined
-    const { body: text, setCookies } = reply.kind === 'answered' ? reply : { body: undefined, setCookies: [] }
-    const heard = { generation, said: verdict.session, status, setCookies }
-    if (this.#on.session.hear(call, heard, this.#on.now()))
-      this.#on.agenda.noLaterThan('directory', this.#on.now())
-    const digest = text === undefined ? undefined : toHex(sha256(text))
-    const upstream = {
-      status,
-      durationMs: this.#on.now() - startedAt,
-      attempts: 1,
-      sha256: digest,
-      generation,
-    }
-    return { verdict, upstream }
-  }
-
-  /** Writes the record that closes a request, waits until it is durable, and only then answers. */
-  async #answer(entry: Entry, answer: Answer): Promise<Answer> {
+  /** Writes the record that closes a request, and `also` what belongs to it; answers only when both are durable. */
+  async #answer(entry: Entry, answer: Answer, also?: (receipt: string) => void): Promise<Answer> {
     const { receipt } = this.#on.log.append(entry, this.#on.now())
+    also?.(receipt)
     try {
       await this.#on.queue.committed()
     } catch {
@@ -300,15 +349,6 @@ export class Road {
     const target = { organisationId }
     this.#on.log.append({ event: 'denials.suppressed', actor: gateway, target, count }, this.#on.now())
   }
-
-  /** Waits for a ticket until the deadline; a refusal where there is none, or where its turn does not come in time. */
-  async #whenReady(ticket: Ticket | undefined, deadline: number): Promise<Refusal | undefined> {
-    if (!ticket) return { code: 'overloaded', retryAfterSeconds: 1 }
-    const late = this.#on.sleep(Math.max(0, deadline - this.#on.now()))
-    const first = await Promise.race([ticket.ready.then(() => 'ready'), late.done])
-    late.cancel()
-    return first === 'ready' ? undefined : { code: 'upstream-timeout' }
-  }
 }
 
 const outcomes = {
@@ -318,12 +358,14 @@ const outcomes = {
   unknown: 'update.unknown',
 } as const
 
-function actorOf({ id, name }: TokenRow): Actor {
-  return { type: 'token', id, name }
+/** What a call's idempotency key is unique within. */
+function scopeOf({ credential, target, idempotencyKey }: UpdateCall): string | undefined {
+  if (idempotencyKey === undefined) return undefined
+  return idempotencyScope(credential.id, target.connectionId, target.version, idempotencyKey)
 }
 
-function notSent(refusal: Refusal): Verdict {
-  return { effect: 'not-sent', result: refuse(refusal), session: 'unsaid' }
+function actorOf({ id, name }: TokenRow): Actor {
+  return { type: 'token', id, name }
 }
 
 /** What is known of a write after a bug: nothing. */

@@ -6,9 +6,11 @@
 /**
  * - `attempts`: an attempt may have lost its object, so the object must wake and close it.
  * - `denials`: refusals were counted instead of recorded, and the sum is to be written.
+ * - `idempotency`: keys may have expired.
+ * - `unsettled`: an unknown outcome is to be looked into.
  * - `directory`: the directory has not confirmed this organisation's latest state.
  */
-export type Due = 'attempts' | 'denials' | 'directory'
+export type Due = 'attempts' | 'denials' | 'idempotency' | 'unsettled' | 'directory'
 
 export class Schedule {
   readonly #due = new Map<Due, number>()

@@ -3,7 +3,7 @@
  * platform's answers whether it still stands. No clock: the time comes in. Lets it out as a Secret alone.
  */
 import type { Secret } from '../crypto.ts'
-import { ok, type Result, refuse } from '../errors.ts'
+import { ok, type Refusal, type Result, refuse } from '../errors.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import type { AdminCall, Origin } from './messages.ts'
@@ -86,6 +86,12 @@ export class SessionStore {
     }
     if (opened.key > 0) this.#put({ ...row, sealed: this.#seal(opened.header.reveal()) })
     return ok({ cookie: opened.header, generation: row.generation })
+  }
+
+  /** Why nothing could be sent now, if so. */
+  objection(): Refusal | undefined {
+    const opened = this.open()
+    return opened.ok ? undefined : opened.refusal
   }
 
   /** Sets the session: a new generation, whatever was there. */

@@ -3,9 +3,12 @@
  * Never decides and never waits; who calls sees to the transaction.
  */
 import type { AuditFilter } from './audit-query.ts'
+import type { IdempotencyRow } from './idempotency.ts'
+import { closes } from './record.ts'
 import type { SessionRow } from './session.ts'
 import type { TokenRow } from './tokens.ts'
 import { hashBytes } from './tree.ts'
+import type { UnsettledRow } from './unsettled.ts'
 
 /** A record with what it is found by. `hashes`: its leaf, then the tree nodes that it completes, 32 bytes each. */
 export interface RecordRow {
@@ -54,6 +57,14 @@ const migrations = [
    create index records_by_connection on records (connection_id);
    create index records_by_request on records (request_id);
    create table due (kind text primary key, at integer not null) without rowid;`,
+  `create table unsettled (
+     attempt integer primary key, connection_id text not null, looks integer not null, missed integer not null,
+     next_at integer not null, until_at integer not null
+   );
+   create table idempotency (
+     scope text primary key, fingerprint text not null, answer text, expires_at integer not null
+   ) without rowid;
+   create index idempotency_by_expiry on idempotency (expires_at);`,
 ]
 
 export class Tables {
@@ -191,6 +202,46 @@ export class Tables {
     this.#sql.exec('delete from due where kind = ?', kind)
   }
 
+  /** Attempts whose outcome is unknown and not yet looked into to the end, oldest first. */
+  unsettled(): UnsettledRow[] {
+    const columns =
+      'attempt, connection_id as connectionId, looks, missed, next_at as nextAt, until_at as untilAt'
+    return this.#read(`select ${columns} from unsettled order by attempt`) as unknown as UnsettledRow[]
+  }
+
+  putUnsettled(row: UnsettledRow): void {
+    const { attempt, connectionId, looks, missed, nextAt, untilAt } = row
+    const values = [attempt, connectionId, looks, missed, nextAt, untilAt]
+    this.#sql.exec('insert or replace into unsettled values (?, ?, ?, ?, ?, ?)', ...values)
+  }
+
+  deleteUnsettled(attempt: number): void {
+    this.#sql.exec('delete from unsettled where attempt = ?', attempt)
+  }
+
+  idempotency(scope: string): IdempotencyRow | undefined {
+    const select =
+      'select scope, fingerprint, answer, expires_at as expiresAt from idempotency where scope = ?'
+    return this.#read(select, scope)[0] as unknown as IdempotencyRow | undefined
+  }
+
+  putIdempotency({ scope, fingerprint, answer, expiresAt }: IdempotencyRow): void {
+    const values = [scope, fingerprint, answer, expiresAt]
+    this.#sql.exec('insert or replace into idempotency values (?, ?, ?, ?)', ...values)
+  }
+
+  deleteIdempotency(scope: string): void {
+    this.#sql.exec('delete from idempotency where scope = ?', scope)
+  }
+
+  /** Deletes at most `limit` rows that have expired, and says how many. */
+  sweepIdempotency(nowMs: number, limit: number): number {
+    const expired = 'select scope from idempotency where expires_at <= ? limit ?'
+    return this.#sql
+      .exec(`delete from idempotency where scope in (${expired}) returning scope`, nowMs, limit)
+      .toArray().length
+  }
+
   insertRecord(row: RecordRow): void {
     this.#sql.exec(
       'insert into records values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
@@ -222,9 +273,9 @@ export class Tables {
       'select seq, event, attempt from records where seq >= ? order by seq',
       openFrom,
     )
-    for (const row of rows) {
-      if (row.event === 'update.attempted') open.add(row.seq as number)
-      else if (row.attempt !== null) open.delete(row.attempt as number)
+    for (const { seq, event, attempt } of rows) {
+      if (event === 'update.attempted') open.add(seq as number)
+      else if (closes(event as string)) open.delete(attempt as number)
     }
     return [...open]
   }

@@ -59,7 +59,8 @@ const challenges: Partial<Record<Refusal['code'], string>> = {
 }
 
 /** What the organisation answered to a caller. */
-export function answer(c: Context<AppEnv>, { result, effect, receipt, rate }: Answer): Response {
+export function answer(c: Context<AppEnv>, { result, effect, receipt, rate, replayed }: Answer): Response {
+  if (replayed) c.header('Idempotency-Replayed', 'true')
   if (receipt) c.header('Audit-Receipt', receipt)
   if (rate) setRate(c, rate)
   if (!result.ok) return problem(c, result.refusal, effect)

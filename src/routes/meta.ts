@@ -24,6 +24,6 @@ meta.use('/problems/:code', allow('GET', 'HEAD')).get('/problems/:code', c => {
   if (!Object.hasOwn(problems, code)) {
     return problem(c, { code: 'not-found', detail: 'There is no problem with this code.' })
   }
-  const { status, title, detail, remedy } = problems[code as Code]
-  return c.text(`${code} (${status})\n\n${title}.\n\n${detail}\n\nWhat to do: ${remedy}\n`)
+  const { status, title, remedy } = problems[code as Code]
+  return c.text(`${code} (${status})\n\n${title}.\n\nWhat to do: ${remedy}\n`)
 })

@@ -7,9 +7,10 @@ import { Hono } from 'hono/tiny'
 import * as z from 'zod/mini'
 import { bearerOf, parseToken } from '../auth/token.ts'
 import type { Refusal } from '../errors.ts'
-import type { Answer, Call } from '../organisation/messages.ts'
+import type { Answer, Call, UpdateCall } from '../organisation/messages.ts'
 import type { Organisation } from '../organisation/organisation.ts'
 import { connectionVersion, platformId, serialise, versionName } from '../update/connection-version.ts'
+import { parseIdempotencyKey } from '../update/idempotency-key.ts'
 import { answer, ask, isUpdate, problem } from './answer.ts'
 import { type AppEnv, allow, clientOf, jsonBody, validBody, validPath } from './context.ts'
 
@@ -43,7 +44,12 @@ versions
       const { organisation_id, ...rest } = c.req.valid('param')
       const target = { connectionId: rest.connection_id, version: rest.version }
       const update = serialise(c.req.valid('json'))
-      return call(c, organisation_id, organisation => organisation.update({ ...callOf(c), target, update }))
+      const header = c.req.header('Idempotency-Key')
+      const idempotencyKey = header === undefined ? undefined : parseIdempotencyKey(header)
+      if (header !== undefined && idempotencyKey === undefined) return refused(c, badIdempotencyKey)
+      const wanted: UpdateCall = { ...callOf(c), target, update }
+      if (idempotencyKey !== undefined) wanted.idempotencyKey = idempotencyKey
+      return call(c, organisation_id, organisation => organisation.update(wanted))
     },
   )
 
@@ -53,6 +59,16 @@ versions
   .get(tokenPath, validPath(organisationPath, refused), noQuery(), c =>
     call(c, c.req.valid('param').organisation_id, organisation => organisation.describeToken(callOf(c))),
   )
+
+const badIdempotencyKey: Refusal = {
+  code: 'invalid-body',
+  fields: [
+    {
+      field: 'Idempotency-Key',
+      message: 'must be one quoted string or token of 1 to 255 printable ASCII characters',
+    },
+  ],
+}
 
 /** A credential of the right form, or a 401 that no object hears of. */
 function credential(): MiddlewareHandler<AppEnv> {

@@ -19,7 +19,13 @@ const json = { 'Content-Type': 'application/json' }
 const platform = await startPlatform()
 const storage = mkdtempSync(join(tmpdir(), 'gateway-crash-'))
 const admin = randomBytes(33).toString('base64url')
-const bindings = { ...makeSecrets(), ADMIN_TOKEN: admin, UPSTREAM_BASE_URL: platform.baseUrl }
+const bindings = {
+  ...makeSecrets(),
+  ADMIN_TOKEN: admin,
+  UPSTREAM_BASE_URL: platform.baseUrl,
+  UPSTREAM_TIMEOUT_MS: '1000',
+  UPSTREAM_RETRY_MS: '5',
+}
 const children: ChildProcessWithoutNullStreams[] = []
 afterAll(async () => {
   for (const child of children) child.stdin.end()
@@ -111,11 +117,49 @@ test('each answered update has both of its records after workerd was killed thre
       request: { sha256: body },
     })
   }
-  const closed = records.filter(({ attempt }) => attempt !== undefined).map(({ attempt }) => attempt)
+  const outcomes = ['update.succeeded', 'update.failed', 'update.unknown']
+  const closed = records.filter(({ event }) => outcomes.includes(event)).map(({ attempt }) => attempt)
   const attempted = records.filter(({ event }) => event === 'update.attempted').map(({ seq }) => seq)
   expect(closed.toSorted((a, b) => a - b)).toEqual(attempted)
   const recorded = new Set(
     records.filter(({ event }) => event === 'update.attempted').map(each => each.request.sha256),
   )
   expect(platform.history.filter(({ body }) => !recorded.has(sha256(body)))).toEqual([])
+})
+
+test('an update that a crash cut off is closed and looked into with no request to wake the object', async () => {
+  const gateway = await serve()
+  const path = `/admin/organisations/${organisation}`
+  const wanted = { name: 'cut', connections: ['*'] }
+  const made = await send(gateway.url, `${path}/tokens`, {
+    method: 'POST',
+    token: admin,
+    headers: json,
+    body: wanted,
+  })
+  const gate = platform.hold({ method: 'PUT', connectionId: 'CUT' })
+  const body = { ...platform.get(organisation, 'CUT', '1.4.0'), description: 'cut off' }
+  const cut = send(gateway.url, versionPath(organisation, 'CUT', '1.4.0'), {
+    method: 'PUT',
+    token: made.json.token,
+    headers: json,
+    body,
+  }).catch(() => undefined)
+  await gate.arrived
+  process.kill(gateway.workerd, 'SIGKILL')
+  await cut
+  children.at(-1)?.kill('SIGKILL')
+  gate.release()
+
+  const looks = () =>
+    platform.received.filter(({ method, url }) => method === 'GET' && url.includes('CUT')).length
+  const { url } = await serve()
+  while (looks() === 0) await new Promise(resolve => setTimeout(resolve, 20))
+  const query = '?connectionId=CUT&event=update.reconciled'
+  let found: { applied: boolean }[] = []
+  while (found.length === 0) {
+    await new Promise(resolve => setTimeout(resolve, 20))
+    found = (await send(url, `${path}/audit${query}`, { token: admin })).json.records
+  }
+  expect(found).toMatchObject([{ applied: true }])
 })

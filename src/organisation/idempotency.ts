@@ -1,0 +1,105 @@
+/**
+ * Owns idempotency keys: which request runs under one, and what it was answered. Held in memory while a request waits,
+ * durable from its reservation on, kept 24 hours. No clock: the time comes in.
+ */
+import { sha256, toHex } from '../crypto.ts'
+import type { Agenda } from './agenda.ts'
+import type { CommitQueue } from './commit-queue.ts'
+import type { Answer } from './messages.ts'
+import type { Tables } from './tables.ts'
+
+/** `answer` is null while the request's effect is not known. `fingerprint`: SHA-256 of the serialised update, in hex. */
+export interface IdempotencyRow {
+  scope: string
+  fingerprint: string
+  answer: string | null
+  expiresAt: number
+}
+
+/** What a key says to a request that bears it. */
+export type Claim = { kind: 'new' | 'in-flight' | 'mismatch' } | { kind: 'done'; answer: Answer }
+
+const lifetimeMs = 86_400_000
+export const sweepMs = 3_600_000
+const maxAnswerBytes = 64 * 1024
+
+export class Idempotency {
+  readonly #tables: Tables
+  readonly #queue: CommitQueue
+  readonly #agenda: Agenda
+  /** Rows that are not on disk yet, and those whose request is on its way. */
+  readonly #recent = new Map<string, IdempotencyRow>()
+  /** Of those, what has been queued for the disk. */
+  readonly #reserved = new Set<string>()
+
+  constructor(on: { tables: Tables; queue: CommitQueue; agenda: Agenda }) {
+    this.#tables = on.tables
+    this.#queue = on.queue
+    this.#agenda = on.agenda
+  }
+
+  /** Claims a key for a request, or says what stands against it. Who claimed it must settle or release it. */
+  claim(scope: string, fingerprint: string, nowMs: number): Claim {
+    const row = this.#recent.get(scope) ?? this.#tables.idempotency(scope)
+    if (row && row.expiresAt > nowMs) {
+      if (row.fingerprint !== fingerprint) return { kind: 'mismatch' }
+      return row.answer === null ? { kind: 'in-flight' } : { kind: 'done', answer: JSON.parse(row.answer) }
+    }
+    this.#recent.set(scope, { scope, fingerprint, answer: null, expiresAt: nowMs + lifetimeMs })
+    return { kind: 'new' }
+  }
+
+  /** Makes a claim durable, in the transaction of the record that says what it was claimed for. */
+  reserve(scope: string, nowMs: number): void {
+    const row = this.#recent.get(scope)
+    if (!row) return
+    this.#reserved.add(scope)
+    this.#queue.add(() => this.#tables.putIdempotency(row))
+    this.#agenda.noLaterThan('idempotency', nowMs + sweepMs)
+  }
+
+  /** Keeps an answer for whoever repeats the request: an update that was applied, or of which nobody will ever know. */
+  settle(scope: string, answer: Answer): void {
+    const row = this.#recent.get(scope) ?? this.#tables.idempotency(scope)
+    if (!row) return
+    const settled = { ...row, answer: JSON.stringify(bounded(answer)) }
+    this.#recent.set(scope, settled)
+    this.#queue.add(() => {
+      this.#tables.putIdempotency(settled)
+      this.#forget(scope)
+    })
+  }
+
+  /** Forgets a key: its request changed nothing, so it may be sent again. */
+  release(scope: string): void {
+    const row = this.#recent.get(scope)
+    if (row && !this.#reserved.has(scope)) {
+      this.#forget(scope)
+      return
+    }
+    // Free for a new claim at once; what stands in the table goes with the commit, unless a new claim has come.
+    const freed = row && { ...row, expiresAt: 0 }
+    if (freed) this.#recent.set(scope, freed)
+    this.#queue.add(() => {
+      this.#tables.deleteIdempotency(scope)
+      if (this.#recent.get(scope) === freed) this.#forget(scope)
+    })
+  }
+
+  #forget(scope: string): void {
+    this.#recent.delete(scope)
+    this.#reserved.delete(scope)
+  }
+
+  /** Takes away what has expired, some at a time; true where there may be more. */
+  sweep(nowMs: number): boolean {
+    return this.#tables.sweepIdempotency(nowMs, 1_000) === 1_000
+  }
+}
+
+/** An answer over 64 KiB is kept by its status and digest. */
+function bounded(answer: Answer): Answer {
+  const { result } = answer
+  if (!result.ok || Buffer.byteLength(result.body) <= maxAnswerBytes) return answer
+  return { ...answer, result: { ...result, body: JSON.stringify({ sha256: toHex(sha256(result.body)) }) } }
+}

@@ -1,0 +1,132 @@
+/**
+ * Owns getting an update to the platform once: sends it, and where the answer leaves it open, looks at the version before
+ * sending again. Truth before retry: what was applied is never sent twice, and a later refusal never turns it into a
+ * failure. Pure but for what is passed in.
+ */
+import type { Refusal } from '../errors.ts'
+import { refuse } from '../errors.ts'
+import { compare, type Intent } from '../update/writable.ts'
+import { backoffMs } from '../upstream/backoff.ts'
+import type { Verdict } from '../upstream/verdict.ts'
+import type { Courier, Errand, Exchange, World } from './courier.ts'
+
+/** A write is sent at most this often, a read as well. */
+export const maxSends = 3
+
+/** What a look at the platform showed. `unknown`: it could not be read, or no version there has the id. */
+export type Sight =
+  | { effect: 'applied'; body: string }
+  | { effect: 'not-applied'; body: string }
+  | { effect: 'unknown' }
+
+export class Writer {
+  readonly #courier: Courier
+  readonly #world: Pick<World, 'now' | 'random' | 'sleep'>
+  readonly #retryMs: number
+
+  /** `retryMs`: the base of the backoff between two tries. */
+  constructor(courier: Courier, world: Pick<World, 'now' | 'random' | 'sleep'>, retryMs: number) {
+    this.#courier = courier
+    this.#world = world
+    this.#retryMs = retryMs
+  }
+
+  /**
+   * Sends an update until its effect is known, at most three times, within the deadline. `beforeResend` makes a record of
+   * the resend durable; where it can't, nothing is sent again. Never throws but for a bug.
+   */
+  async write(
+    errand: Errand,
+    intent: Intent,
+    deadline: number,
+    objection: () => Refusal | undefined,
+    beforeResend: (soFar: Exchange) => Promise<boolean>,
+  ): Promise<{ verdict: Verdict; upstream: Exchange['upstream'] | undefined }> {
+    const startedAt = this.#world.now()
+    let wasOpen = false
+    let last: Exchange | undefined
+    for (let sends = 1; ; sends++) {
+      const exchanged = await this.#courier.exchange(errand, deadline, objection)
+      if (!exchanged.ok) {
+        // Nothing was sent this time; what was sent before, a look has shown not to have been applied.
+        const effect = last ? 'not-applied' : 'not-sent'
+        return { verdict: { effect, result: exchanged, session: 'unsaid' }, upstream: last?.upstream }
+      }
+      const { verdict } = exchanged.value
+      const durationMs = this.#world.now() - startedAt
+      const upstream = { ...exchanged.value.upstream, durationMs, attempts: sends }
+      if (verdict.effect === 'applied') return { verdict, upstream }
+
+      // Once a send is open, whatever a later one is told says nothing about the first.
+      wasOpen ||= verdict.effect === 'unknown'
+      const sight: Sight | undefined = wasOpen ? await this.look(errand, intent, deadline) : undefined
+      if (sight?.effect === 'applied') return { verdict: appliedAs(sight.body, verdict), upstream }
+      if (sight?.effect === 'unknown') return { verdict: { ...verdict, effect: 'unknown' }, upstream }
+      const known: Verdict = sight ? { ...verdict, effect: 'not-applied' } : verdict
+      last = { verdict: known, upstream }
+
+      if (sends === maxSends || !worthAnother(verdict)) return last
+      if (!(await this.#pause(sends, verdict, deadline))) return last
+      if (!(await beforeResend(last)))
+        return { verdict: { ...known, result: refuse({ code: 'audit-unavailable' }) }, upstream }
+    }
+  }
+
+  /** Reads, and where that fails tries again. */
+  async read(errand: Errand, deadline: number, objection: () => Refusal | undefined) {
+    for (let sends = 1; ; sends++) {
+      const exchanged = await this.#courier.exchange(errand, deadline, objection)
+      if (!exchanged.ok || sends === maxSends || !worthAnother(exchanged.value.verdict))
+        return withSends(exchanged, sends)
+      if (!(await this.#pause(sends, exchanged.value.verdict, deadline))) return withSends(exchanged, sends)
+    }
+  }
+
+  /** Reads the version, under every name that it may have, and compares. */
+  async look(errand: Errand, intent: Intent, deadline: number): Promise<Sight> {
+    for (let tries = 1; ; tries++) {
+      let readable = true
+      for (const version of intent.names) {
+        const { body: _, ...read } = errand
+        const target = { connectionId: errand.target.connectionId, version }
+        const exchanged = await this.#courier.exchange({ ...read, target }, deadline)
+        if (!exchanged.ok) return { effect: 'unknown' }
+        const { result, session } = exchanged.value.verdict
+        if (session === 'rejected') return { effect: 'unknown' }
+        if (result.ok) {
+          const effect = compare(intent, result.body)
+          if (effect !== 'other') return { effect, body: result.body }
+        } else if (result.refusal.code !== 'upstream-rejected' || result.refusal.status !== 404) {
+          readable = false
+        }
+      }
+      if (readable || tries === maxSends) return { effect: 'unknown' }
+      if (!(await this.#pause(tries, undefined, deadline))) return { effect: 'unknown' }
+    }
+  }
+
+  /** Waits before another try, as long as the platform asks or the backoff says; false where the deadline comes first. */
+  async #pause(tries: number, verdict: Verdict | undefined, deadline: number): Promise<boolean> {
+    const refusal = verdict && !verdict.result.ok ? verdict.result.refusal : undefined
+    const asked = refusal && 'retryAfterSeconds' in refusal ? refusal.retryAfterSeconds * 1000 : 0
+    const ms = Math.max(asked, backoffMs(tries, this.#retryMs, this.#world.random()))
+    if (this.#world.now() + ms >= deadline) return false
+    await this.#world.sleep(ms).done
+    return true
+  }
+}
+
+/** Whether a send that failed may go better: it never arrived, it was left open, or the platform asks to wait. */
+function worthAnother({ effect, result, session }: Verdict): boolean {
+  if (result.ok || session === 'rejected') return false
+  return effect === 'unknown' || effect === 'not-sent' || result.refusal.code === 'overloaded'
+}
+
+function appliedAs(body: string, verdict: Verdict): Verdict {
+  return { ...verdict, effect: 'applied', result: { ok: true, status: 200, body } }
+}
+
+function withSends<T extends { ok: true; value: Exchange } | { ok: false }>(exchanged: T, sends: number): T {
+  if (exchanged.ok) exchanged.value.upstream.attempts = sends
+  return exchanged
+}
