@@ -69,7 +69,7 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
     return undefined
   }
   function required<T>(name: string, parse: (text: string) => Parsed<T>): T | undefined {
-    if (env[name] === undefined || env[name] === '') failing.push({ name, problem: 'is not set' })
+    if ((env[name] ?? '') === '') failing.push({ name, problem: 'is not set' })
     return optional(name, parse)
   }
   function binding<T>(name: string): T {

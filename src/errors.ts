@@ -45,7 +45,7 @@ export type Code = Refusal['code']
 /** Why a credential was refused: for the log alone, the caller is never told which. */
 export type CredentialReason = 'malformed' | 'unknown' | 'wrong-secret' | 'expired' | 'revoked'
 
-/** What is kept of the platform's Error (UPSTREAM.md). */
+/** What is kept of the platform's Error. */
 export interface PlatformError {
   code?: string
   message?: string
@@ -66,7 +66,7 @@ const look =
 const session =
   'Your token is fine. An administrator must set a session: PUT /admin/organisations/{id}/session.'
 
-/** Status and public words of every code (DESIGN.md 5.2). */
+/** Status and public words of every code. */
 export const problems: Record<Code, Problem> = {
   'invalid-path': {
     status: 400,
@@ -97,7 +97,7 @@ export const problems: Record<Code, Problem> = {
   },
   'invalid-token': {
     status: 401,
-    title: 'The token is not valid here',
+    title: 'The token is not valid for this organisation',
     remedy:
       'Check that the whole token was copied and is for the organisation in the path. An expired, revoked or rotated token gets this same answer; the audit log tells an administrator which it was.',
   },

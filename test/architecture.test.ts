@@ -41,9 +41,10 @@ const shells = [
   'src/organisation/directory.ts',
   forward,
 ]
-const revealing = ['session.ts', 'session-store.ts', 'road.ts'].map(name => `src/organisation/${name}`)
+const revealing = ['session.ts', 'session-store.ts', 'courier.ts'].map(name => `src/organisation/${name}`)
 revealing.push('src/upstream/headers.ts')
-const maxLines = 330
+/** tables.ts holds all SQL, and nothing else. */
+const maxLines = 380
 
 /** Everything that is wrong with a set of files, as `path: what`. */
 function complaints(files: readonly File[]): string[] {
@@ -181,11 +182,8 @@ test('the checker has found the source, and reads its imports', () => {
   expect(importsOf('src/index.ts', known['src/index.ts'] ?? '').map(({ to }) => to)).toContain(organisation)
 })
 
-/** The gateway's tests are named for what they check; the rest of the rules hold for them too. */
-const forgiven = /^test\/gateway\/[\w-]+\.test\.ts: starts without a comment$/
-
 test('nothing is wrong', () => {
-  expect(complaints(files).filter(complaint => !forgiven.test(complaint))).toEqual([])
+  expect(complaints(files)).toEqual([])
 })
 
 /** A file with one line of code under a comment. */
@@ -309,7 +307,7 @@ const wrong: [what: string, example: File | File[], complaint: string][] = [
   [
     'a long file',
     file('src/auth/token.ts', ...Array.from({ length: maxLines }, () => 'x()')),
-    'has more than 330 lines',
+    'has more than 380 lines',
   ],
   ['no comment', { path: 'src/index.ts', text: 'export const x = 1\n' }, 'starts without a comment'],
   [

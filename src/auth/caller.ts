@@ -41,7 +41,8 @@ export function reasonAgainst(
   const current = equalDigests(credential.digest, token?.digest ?? neverADigest)
   const previous = equalDigests(credential.digest, token?.previousDigest ?? neverADigest)
   if (!token) return 'unknown'
-  const inGrace = previous && token.previousUntil !== null && nowMs < token.previousUntil
+  const inGrace =
+    previous && token.previousDigest !== null && token.previousUntil !== null && nowMs < token.previousUntil
   if (!current && !inGrace) return 'wrong-secret'
   if (token.revokedAt !== null) return 'revoked'
   if (token.expiresAt !== null && nowMs >= token.expiresAt) return 'expired'

@@ -3,6 +3,7 @@
  * in the order in which things were decided. Never waits: the queue says when a record is durable.
  */
 import { toHex } from '../crypto.ts'
+import type { Intent } from '../update/writable.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import { closes, type Entry, recordString } from './record.ts'
 import type { RecordRow, Tables } from './tables.ts'
@@ -49,8 +50,11 @@ export class AuditLog {
     return [...this.#open]
   }
 
-  /** Queues one record. Its time is `nowMs`, or the last record's where the clock went backwards. */
-  append(entry: Entry, nowMs: number): Written {
+  /**
+   * Queues one record. Its time is `nowMs`, or the last record's where the clock went backwards. `intent` is kept beside an
+   * attempt, not in it: what a later look compares with.
+   */
+  append(entry: Entry, nowMs: number, intent?: Intent): Written {
     const seq = this.#tree.size + 1
     const timeMs = Math.max(nowMs, this.#timeMs)
     const record = recordString(seq, timeMs, entry)
@@ -71,6 +75,7 @@ export class AuditLog {
       requestId: entry.requestId ?? null,
       attempt: entry.attempt ?? null,
       openFrom: oldestOpen,
+      intent: intent ? JSON.stringify(intent) : null,
       record,
       hashes: Buffer.concat(completed),
     }

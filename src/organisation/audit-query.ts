@@ -3,21 +3,9 @@
  */
 import * as z from 'zod/mini'
 
-const instant = z.pipe(
-  z.iso.datetime({ offset: true, error: 'must be an RFC 3339 date-time with an offset' }),
-  z.transform(text => Date.parse(text)),
-)
-const seq = z.pipe(
-  z.string().check(z.regex(/^\d{1,15}$/, 'must be a record number')),
-  z.transform(text => Number(text)),
-)
-const limit = z.pipe(
-  z.string().check(
-    z.regex(/^\d{1,4}$/, 'must be a whole number from 1 to 1000'),
-    z.refine(text => Number(text) >= 1 && Number(text) <= 1000, 'must be a whole number from 1 to 1000'),
-  ),
-  z.transform(text => Number(text)),
-)
+const instant = z.iso.datetime({ offset: true, error: 'must be an RFC 3339 date-time with an offset' })
+const seq = z.string().check(z.regex(/^\d{1,15}$/, 'must be a record number'))
+const limit = z.string().check(z.regex(/^([1-9]\d{0,2}|1000)$/, 'must be a whole number from 1 to 1000'))
 const exact = z.string().check(z.minLength(1), z.maxLength(255))
 
 /** The query string of `GET /admin/organisations/{organisation_id}/audit`. */
@@ -37,7 +25,31 @@ export const auditQuery = z.strictObject({
   before: z.optional(seq),
 })
 
-export type AuditQuery = z.infer<typeof auditQuery>
-
 /** Which records match; what is undefined does not narrow. Times are milliseconds since 1970. */
-export type AuditFilter = Omit<AuditQuery, 'limit' | 'after' | 'before'>
+export interface AuditFilter {
+  since?: number
+  until?: number
+  event?: string
+  outcome?: string
+  actor?: string
+  connectionId?: string
+  version?: string
+  requestId?: string
+}
+
+export interface AuditQuery extends AuditFilter {
+  limit?: number
+  after?: number
+  before?: number
+}
+
+/** A checked query string with its times and numbers as such. */
+export function parseAuditQuery(query: z.infer<typeof auditQuery>): AuditQuery {
+  const parsed: Record<string, string | number> = {}
+  for (const [name, text] of Object.entries(query)) {
+    const isTime = name === 'since' || name === 'until'
+    const isNumber = name === 'limit' || name === 'after' || name === 'before'
+    parsed[name] = isTime ? Date.parse(text) : isNumber ? Number(text) : text
+  }
+  return parsed
+}

@@ -68,6 +68,8 @@ export class CommitQueue {
       batch.resolve()
     } catch (error) {
       batch.reject(new CommitError('a batch of writes was not committed', { cause: error }))
+      // Who comes later and has nothing in that batch lost nothing with it.
+      if (this.#last === batch.done) this.#last = Promise.resolve()
       this.#onFailure()
     }
   }

@@ -1,9 +1,8 @@
 /**
- * Owns the form of an audit record (DESIGN.md 6). Builds the string that is stored, hashed and exported, once.
+ * Owns the form of an audit record. Builds the string that is stored, hashed and exported, once.
  * Never holds a secret: there is no field that one could stand in.
  */
 import type { Effect } from '../errors.ts'
-import { type Intent, intentOf } from '../update/writable.ts'
 import type { AdminCall, Origin } from './messages.ts'
 
 export type Actor =
@@ -59,14 +58,7 @@ export interface Entry {
   client?: Client
   /** The `seq` of the `update.attempted` record that this one closes. */
   attempt?: number
-  /** Without `body`, an attempt's `intent` is what a later look compares with. */
-  request?: {
-    sha256: string
-    bytes: number
-    idempotencyKey?: string | undefined
-    body?: unknown
-    intent?: Intent
-  }
+  request?: { sha256: string; bytes: number; idempotencyKey?: string | undefined; body?: unknown }
   upstream?: {
     status?: number
     durationMs?: number
@@ -157,19 +149,12 @@ export function closes(event: string): boolean {
   return event === 'update.succeeded' || event === 'update.failed' || event === 'update.unknown'
 }
 
-/** What a record says of an update's payload: over 8 KiB, its digest and size, and what it means to change as a digest. */
+/** What a record says of an update's payload: over 8 KiB, its digest and size alone. */
 export function payloadOf(
   update: { body: string; sha256: string; bytes: number },
-  pathVersion: string,
   idempotencyKey?: string,
 ): Entry['request'] {
   const { sha256, bytes, body } = update
-  return bytes > maxBodyBytes
-    ? { sha256, bytes, idempotencyKey, intent: intentOf(body, pathVersion) }
-    : { sha256, bytes, idempotencyKey, body: JSON.parse(body) }
-}
-
-/** The intent behind an `update.attempted` record, as it was read back. */
-export function intentOfRecord({ request, target }: { request: Entry['request']; target: Target }): Intent {
-  return request?.intent ?? intentOf(JSON.stringify(request?.body), target.version ?? '')
+  const request = { sha256, bytes, idempotencyKey }
+  return bytes > maxBodyBytes ? request : { ...request, body: JSON.parse(body) }
 }

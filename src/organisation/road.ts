@@ -1,13 +1,14 @@
 /**
- * Owns the road of a caller's request, from admission to outcome (DESIGN.md 3). Every step reads from memory and decides
+ * Owns the road of a caller's request, from admission to outcome. Every step reads from memory and decides
  * without waiting; between steps it waits for a turn, a slot, the disk or the platform, and then looks again. No clock and
  * no network of its own: both are passed in.
  */
-import { type Action, allows, reasonAgainst } from '../auth/caller.ts'
+import { type Action, reasonAgainst } from '../auth/caller.ts'
 import { type Refusal, refuse } from '../errors.ts'
 import { idempotencyScope } from '../update/idempotency-key.ts'
 import { intentOf } from '../update/writable.ts'
 import type { Verdict } from '../upstream/verdict.ts'
+import { type Admission, type Admitted, admit, type Refused } from './admission.ts'
 import type { Agenda } from './agenda.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { CommitQueue } from './commit-queue.ts'
@@ -20,7 +21,7 @@ import { type Actor, about, type Entry, gateway, payloadOf } from './record.ts'
 import type { SessionStore } from './session-store.ts'
 import type { Tables } from './tables.ts'
 import type { TokenStore } from './token-store.ts'
-import { instant, type TokenRow } from './tokens.ts'
+import { instant } from './tokens.ts'
 import { type Ticket, Turns } from './turns.ts'
 import type { Unsettled } from './unsettled.ts'
 import type { Writer } from './writer.ts'
@@ -47,19 +48,6 @@ export interface Surroundings {
   /** From admission to the platform's answer, waiting and retries included. */
   timeoutMs: number
   retryMs: number
-}
-
-/** A caller that was let in, or a refusal with what its record and answer need beside it. */
-type Admission = Admitted | Refused
-interface Admitted {
-  token: TokenRow
-  actor: Actor
-  rate: RateState
-}
-interface Refused {
-  refusal: Refusal
-  actor: Actor
-  rate?: RateState
 }
 
 /** What an attempt starts from. */
@@ -208,8 +196,10 @@ export class Road {
   async #attempt(call: UpdateCall, { actor, rate, deadline, turn, scope }: Standing): Promise<Ending> {
     const { log, agenda, queue, writer, unsettled, idempotency, now } = this.#on
     const { connectionId, version } = call.target
-    const request = payloadOf(call.update, version, call.idempotencyKey)
-    const attempt = log.append({ ...about(call), event: 'update.attempted', actor, request }, now()).seq
+    const request = payloadOf(call.update, call.idempotencyKey)
+    const intent = intentOf(call.update.body, version)
+    const kept = request?.body === undefined ? intent : undefined
+    const attempt = log.append({ ...about(call), event: 'update.attempted', actor, request }, now(), kept).seq
     this.#running.add(attempt)
     if (scope !== undefined) idempotency.reserve(scope, now())
     const marginMs = attemptMargin * this.#on.retryMs
@@ -227,7 +217,6 @@ export class Road {
     }
 
     const errand = { ...call, body: call.update.body }
-    const intent = intentOf(call.update.body, version)
     let bug: unknown
     const { verdict, upstream } = await writer
       .write(
@@ -283,24 +272,13 @@ export class Road {
 
   /** Who is this, and may they? Synchronous, and the start of everything that a caller asks for. */
   #admit(call: Call, action: Action, versions: string[]): Admission {
-    const nowMs = this.#on.now()
-    const token = this.#on.tokens.get(call.credential.id)
-    const reason = reasonAgainst(call.credential, token, nowMs)
-    if (!token || reason) {
-      const proven = token && (reason === 'expired' || reason === 'revoked')
-      const actor: Actor = proven ? actorOf(token) : { type: 'anonymous', claimedId: call.credential.id }
-      return { refusal: { code: 'invalid-token', reason: reason ?? 'unknown' }, actor }
-    }
-    const actor = actorOf(token)
-    const { allowed, state: rate } = this.#rates.take(token.id, token.rateLimit, nowMs)
-    if (!allowed) {
-      return { refusal: { code: 'rate-limited', retryAfterSeconds: rate.resetSeconds }, actor, rate }
-    }
-    const { connectionId } = call.target
-    // Without versions there is nothing to be allowed: the path was refused, or it is about the token itself.
-    const inScope =
-      versions.length === 0 || (connectionId && allows(token.scope, action, connectionId, versions))
-    return inScope ? { token, actor, rate } : { refusal: { code: 'insufficient-scope' }, actor, rate }
+    return admit(
+      call,
+      { action, versions },
+      this.#on.tokens.get(call.credential.id),
+      this.#rates,
+      this.#on.now(),
+    )
   }
 
   /** What may have changed while waiting: revocation, rotation, expiry. The session is looked at as it is opened. */
@@ -318,15 +296,15 @@ export class Road {
     } catch {
       return { ...answer, result: refuse({ code: 'audit-unavailable' }) }
     }
-    return believed(answer) ? { ...answer, receipt } : answer
+    return believed(answer) ? { ...answer, receipt } : nameless(answer)
   }
 
   /** Answers what was refused before anything was attempted, within the bounded rate of such records. */
   async #refuse(call: Call, action: Action, { refusal, actor, rate }: Refused): Promise<Answer> {
     const answer: Answer = { result: refuse(refusal) }
-    if (rate && believed(answer)) answer.rate = rate
+    if (rate) answer.rate = rate
     if (action === 'update') answer.effect = 'not-sent'
-    if (!this.mayRecordRefusal()) return answer
+    if (!this.mayRecordRefusal()) return believed(answer) ? answer : nameless(answer)
     const denied = ['invalid-token', 'rate-limited', 'insufficient-scope'].includes(refusal.code)
     const fields = 'fields' in refusal ? refusal.fields.map(({ field }) => field) : undefined
     const event = `${action}.${denied ? 'denied' : 'rejected'}` as const
@@ -364,16 +342,16 @@ function scopeOf({ credential, target, idempotencyKey }: UpdateCall): string | u
   return idempotencyScope(credential.id, target.connectionId, target.version, idempotencyKey)
 }
 
-function actorOf({ id, name }: TokenRow): Actor {
-  return { type: 'token', id, name }
-}
-
 /** What is known of a write after a bug: nothing. */
 const broken: Verdict = { effect: 'unknown', result: refuse({ code: 'internal' }), session: 'unsaid' }
 
-/** Who is not believed gets one and the same answer, without receipt or rate, whatever the log knows. */
 function believed({ result }: Answer): boolean {
   return result.ok || result.refusal.code !== 'invalid-token'
+}
+
+/** Who is not believed gets one and the same answer, without receipt or rate, whatever the log knows. */
+function nameless({ receipt: _, rate: __, ...answer }: Answer): Answer {
+  return answer
 }
 
 /** What the log says of a refusal: its code; of a credential, what was wrong with it. */

@@ -155,7 +155,7 @@ export class SessionStore {
       return true
     }
     const used = { ...row, rejected: false, lastUsedAt: nowMs }
-    const rotated = setCookies.length > 0 ? this.#rotated(setCookies) : undefined
+    const rotated = setCookies.length > 0 ? this.#rotated(setCookies, nowMs) : undefined
     if (rotated !== undefined) {
       const next = generation + 1
       this.#put({ ...used, sealed: this.#seal(rotated), generation: next })
@@ -171,9 +171,9 @@ export class SessionStore {
     return row.rejected
   }
 
-  #rotated(setCookies: readonly string[]): string | undefined {
+  #rotated(setCookies: readonly string[], nowMs: number): string | undefined {
     const opened = this.open()
-    return opened.ok ? rotateCookies(opened.value.cookie.reveal(), setCookies) : undefined
+    return opened.ok ? rotateCookies(opened.value.cookie.reveal(), setCookies, nowMs) : undefined
   }
 
   #seal(header: string): Uint8Array {

@@ -1,6 +1,6 @@
 /**
  * Owns the platform's session: what an admin may set, how it is sealed, what is shown of it, and how the platform
- * rotates it. Pure. Outside this file and upstream/headers.ts its value exists only as a Secret.
+ * rotates it. Pure. Between here and upstream/headers.ts its value travels as a Secret.
  */
 import * as z from 'zod/mini'
 import { deriveKey, fromBase64, open, Secret, seal } from '../crypto.ts'
@@ -72,7 +72,8 @@ export function cookiesOf(header: string): { name: string; value: string }[] {
 }
 
 function splitHeader(header: string): string[] {
-  return header.split(';').map(each => each.trim())
+  // Spaces alone: whatever else is around a pair is for the rule to refuse.
+  return header.split(';').map(each => each.replace(/^ +| +$/g, ''))
 }
 
 /** Seals a Cookie header for one organisation and one platform (promise 3). */
@@ -115,12 +116,16 @@ function sealingContext(organisationId: string, baseUrl: string): string[] {
  * session already has are replaced, by non-empty values that may stand in a Cookie header: an answer can refresh a
  * session, neither grow it nor end it.
  */
-export function rotateCookies(header: string, setCookies: readonly string[]): string | undefined {
+export function rotateCookies(
+  header: string,
+  setCookies: readonly string[],
+  nowMs: number,
+): string | undefined {
   const cookies = cookiesOf(header)
   let changed = false
   for (const setCookie of setCookies) {
     const [first = '', ...attributes] = setCookie.split(';').map(each => each.trim())
-    if (!pair.test(first) || attributes.some(isExpiry)) continue
+    if (!pair.test(first) || expires(attributes, nowMs)) continue
     const at = first.indexOf('=')
     const value = first.slice(at + 1)
     for (const cookie of cookies) {
@@ -133,9 +138,13 @@ export function rotateCookies(header: string, setCookies: readonly string[]): st
   return changed && rotated.length <= maxHeaderLength ? rotated : undefined
 }
 
-/** Whether a Set-Cookie attribute takes the cookie away at once (RFC 6265, sections 5.2.1 and 5.2.2). */
-function isExpiry(attribute: string): boolean {
-  return /^max-age=(0|-\d+)$/i.test(attribute) || /^expires=.*\b(19\d\d|200\d)\b/i.test(attribute)
+/** Whether a Set-Cookie takes the cookie away: Max-Age decides over Expires (RFC 6265, section 5.3, step 3). */
+function expires(attributes: readonly string[], nowMs: number): boolean {
+  const last = (name: string) =>
+    attributes.findLast(each => each.toLowerCase().startsWith(`${name}=`))?.slice(name.length + 1)
+  const maxAge = last('max-age')
+  if (maxAge !== undefined && /^-?\d+$/.test(maxAge)) return Number(maxAge) <= 0
+  return Date.parse(last('expires') ?? '') <= nowMs
 }
 
 /** What anyone may see of a session: never a value. */

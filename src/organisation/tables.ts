@@ -22,6 +22,8 @@ export interface RecordRow {
   attempt: number | null
   /** No attempt before this number is open. */
   openFrom: number
+  /** Of an attempt whose record does not hold its body: what it means to leave behind, as JSON. */
+  intent: string | null
   record: string
   hashes: Uint8Array
 }
@@ -50,7 +52,7 @@ const migrations = [
    );
    create table records (
      seq integer primary key, time integer not null, event text not null, actor text, connection_id text,
-     version text, request_id text, attempt integer, open_from integer not null, record text not null,
+     version text, request_id text, attempt integer, open_from integer not null, intent text, record text not null,
      hashes blob not null
    );
    create index records_by_actor on records (actor);
@@ -87,8 +89,9 @@ export class Tables {
     this.#sql.exec('create table if not exists schema (version integer not null)')
     const row = this.#sql.exec<{ version: number }>('select version from schema').toArray()[0]
     if (!row) this.#sql.exec('insert into schema values (0)')
-    for (const statements of migrations.slice(row?.version ?? 0)) this.#sql.exec(statements)
-    this.#sql.exec('update schema set version = ?', migrations.length)
+    const version = row?.version ?? 0
+    for (const statements of migrations.slice(version)) this.#sql.exec(statements)
+    if (version < migrations.length) this.#sql.exec('update schema set version = ?', migrations.length)
     this.#exist = true
   }
 
@@ -244,7 +247,7 @@ export class Tables {
 
   insertRecord(row: RecordRow): void {
     this.#sql.exec(
-      'insert into records values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      'insert into records values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       row.seq,
       row.time,
       row.event,
@@ -254,6 +257,7 @@ export class Tables {
       row.requestId,
       row.attempt,
       row.openFrom,
+      row.intent,
       row.record,
       row.hashes,
     )
@@ -288,10 +292,15 @@ export class Tables {
 
   /** One record's exact string. */
   record(seq: number): string | undefined {
-    const row = this.#sql
-      .exec<{ record: string }>('select record from records where seq = ?', seq)
-      .toArray()[0]
-    return row?.record
+    return this.#read<{ record: string }>('select record from records where seq = ?', seq)[0]?.record
+  }
+
+  /** The intent that was kept beside a record, as JSON. */
+  intent(seq: number): string | null {
+    return (
+      this.#read<{ intent: string | null }>('select intent from records where seq = ?', seq)[0]?.intent ??
+      null
+    )
   }
 
   /** The last record of an actor that says that it was let in. */

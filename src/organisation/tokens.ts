@@ -5,7 +5,6 @@
 import * as z from 'zod/mini'
 import type { Scope, TokenState } from '../auth/caller.ts'
 import type { Credential } from '../auth/token.ts'
-import { platformId } from '../update/connection-version.ts'
 import type { RateLimit } from './rates.ts'
 
 /** A token as it is stored. Times are milliseconds since 1970; `lifetimeMs` null means that it never expires. */
@@ -35,7 +34,9 @@ const printable = z.string().check(
 /** The body of `POST …/tokens`. */
 export const newToken = z.strictObject({
   name: printable,
-  connections: z.array(z.union([z.literal('*'), platformId])).check(z.minLength(1), z.maxLength(100)),
+  connections: z
+    .array(z.string().check(z.regex(/^(\*|[A-Za-z0-9_-]{1,64})$/, 'must be * or the id of a connection')))
+    .check(z.minLength(1), z.maxLength(100)),
   actions: z._default(
     z.array(z.enum(['read', 'update'])).check(
       z.minLength(1),
@@ -48,8 +49,7 @@ export const newToken = z.strictObject({
     z
       .array(
         z.string().check(
-          z.minLength(1),
-          z.maxLength(255),
+          z.refine(text => text.length >= 1 && [...text].length <= 255, 'must have 1 to 255 characters'),
           z.refine(
             text => !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}/\\%?#;]/u.test(text),
             'holds what no version name may hold',

@@ -6,13 +6,13 @@
 import { sha256, toHex } from '../crypto.ts'
 import { refuse } from '../errors.ts'
 import { idempotencyScope } from '../update/idempotency-key.ts'
-import type { Intent } from '../update/writable.ts'
+import { type Intent, intentOf } from '../update/writable.ts'
 import type { Agenda } from './agenda.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import type { Errand } from './courier.ts'
 import type { Idempotency } from './idempotency.ts'
-import { gateway, intentOfRecord } from './record.ts'
+import { gateway } from './record.ts'
 import type { Tables } from './tables.ts'
 import type { Ticket, Turns } from './turns.ts'
 import type { Sight } from './writer.ts'
@@ -109,7 +109,9 @@ export class Unsettled {
         }
         const { idempotencyKey: key } = request
         const scope = key === undefined ? undefined : idempotencyScope(actor.id, connectionId, version, key)
-        return { row, errand, intent: intentOfRecord({ request, target }), scope }
+        const kept = this.#tables.intent(row.attempt)
+        const intent = kept === null ? intentOf(JSON.stringify(request.body), version) : JSON.parse(kept)
+        return { row, errand, intent, scope }
       })
   }
 

@@ -3,8 +3,7 @@
  * sending again. Truth before retry: what was applied is never sent twice, and a later refusal never turns it into a
  * failure. Pure but for what is passed in.
  */
-import type { Refusal } from '../errors.ts'
-import { refuse } from '../errors.ts'
+import { ok, type Refusal, type Result, refuse } from '../errors.ts'
 import { compare, type Intent } from '../update/writable.ts'
 import { backoffMs } from '../upstream/backoff.ts'
 import type { Verdict } from '../upstream/verdict.ts'
@@ -57,11 +56,13 @@ export class Writer {
       const upstream = { ...exchanged.value.upstream, durationMs, attempts: sends }
       if (verdict.effect === 'applied') return { verdict, upstream }
 
+      // With a session that was just refused there is nothing to look with: the alarm does, later.
+      if (verdict.session === 'rejected') return { verdict: wasOpen ? unknownAs(verdict) : verdict, upstream }
       // Once a send is open, whatever a later one is told says nothing about the first.
       wasOpen ||= verdict.effect === 'unknown'
       const sight: Sight | undefined = wasOpen ? await this.look(errand, intent, deadline) : undefined
       if (sight?.effect === 'applied') return { verdict: appliedAs(sight.body, verdict), upstream }
-      if (sight?.effect === 'unknown') return { verdict: { ...verdict, effect: 'unknown' }, upstream }
+      if (sight?.effect === 'unknown') return { verdict: unknownAs(verdict), upstream }
       const known: Verdict = sight ? { ...verdict, effect: 'not-applied' } : verdict
       last = { verdict: known, upstream }
 
@@ -72,13 +73,21 @@ export class Writer {
     }
   }
 
-  /** Reads, and where that fails tries again. */
-  async read(errand: Errand, deadline: number, objection: () => Refusal | undefined) {
+  /** Reads, and where no answer comes tries again. One that came and is not usable will not get better. */
+  async read(
+    errand: Errand,
+    deadline: number,
+    objection: () => Refusal | undefined,
+  ): Promise<Result<Exchange>> {
     for (let sends = 1; ; sends++) {
       const exchanged = await this.#courier.exchange(errand, deadline, objection)
-      if (!exchanged.ok || sends === maxSends || !worthAnother(exchanged.value.verdict))
-        return withSends(exchanged, sends)
-      if (!(await this.#pause(sends, exchanged.value.verdict, deadline))) return withSends(exchanged, sends)
+      if (!exchanged.ok) return exchanged
+      const { verdict, upstream } = exchanged.value
+      const usable = verdict.result.ok || verdict.result.refusal.code !== 'upstream-invalid-response'
+      const again = sends < maxSends && usable && worthAnother(verdict)
+      if (!again || !(await this.#pause(sends, verdict, deadline))) {
+        return ok({ verdict, upstream: { ...upstream, attempts: sends } })
+      }
     }
   }
 
@@ -118,15 +127,17 @@ export class Writer {
 
 /** Whether a send that failed may go better: it never arrived, it was left open, or the platform asks to wait. */
 function worthAnother({ effect, result, session }: Verdict): boolean {
-  if (result.ok || session === 'rejected') return false
-  return effect === 'unknown' || effect === 'not-sent' || result.refusal.code === 'overloaded'
+  return (
+    !result.ok &&
+    session !== 'rejected' &&
+    (effect === 'unknown' || effect === 'not-sent' || result.refusal.code === 'overloaded')
+  )
+}
+
+function unknownAs(verdict: Verdict): Verdict {
+  return { ...verdict, effect: 'unknown' }
 }
 
 function appliedAs(body: string, verdict: Verdict): Verdict {
   return { ...verdict, effect: 'applied', result: { ok: true, status: 200, body } }
-}
-
-function withSends<T extends { ok: true; value: Exchange } | { ok: false }>(exchanged: T, sends: number): T {
-  if (exchanged.ok) exchanged.value.upstream.attempts = sends
-  return exchanged
 }

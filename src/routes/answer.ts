@@ -35,7 +35,7 @@ export function problem(
     outcome: effect,
     upstreamCode: upstream?.code,
     cause: upstream?.cause,
-    failing: refusal.code === 'not-configured' ? refusal.failing : undefined,
+    failing: refusal.code === 'not-configured' && refusal.failing.length > 0 ? refusal.failing : undefined,
   }
   if ('retryAfterSeconds' in refusal) c.header('Retry-After', String(refusal.retryAfterSeconds))
   if (refusal.code === 'method-not-allowed') c.header('Allow', refusal.allow.join(', '))

@@ -3,7 +3,7 @@
  * and hashed; never writes one anew.
  */
 import { Hono } from 'hono/tiny'
-import { auditQuery } from '../organisation/audit-query.ts'
+import { auditQuery, parseAuditQuery } from '../organisation/audit-query.ts'
 import { ask, problem } from './answer.ts'
 import { type AppEnv, allow, validQuery } from './context.ts'
 
@@ -13,7 +13,7 @@ export const audit = new Hono<AppEnv>()
 
 const log = '/organisations/:organisation_id/audit'
 audit.use(log, allow('GET')).get(log, validQuery(auditQuery), async c => {
-  const query = c.req.valid('query')
+  const query = parseAuditQuery(c.req.valid('query'))
   const id = c.req.param('organisation_id')
   if (/\bapplication\/x-ndjson\b/i.test(c.req.header('Accept') ?? '')) {
     const stream = await ask(c, id, organisation => organisation.auditExport(query))

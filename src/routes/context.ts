@@ -58,7 +58,8 @@ export function configured(): MiddlewareHandler<AppEnv> {
   return async function configured(c, next) {
     const result = readConfig(c.env)
     if (!result.ok) {
-      return problem(c, { code: 'not-configured', failing: result.failing.map(({ name }) => name) })
+      // Which settings fail is for GET /health to say, not for every caller's log.
+      return problem(c, { code: 'not-configured', failing: [] })
     }
     c.set('config', result.config)
     return next()
@@ -84,57 +85,58 @@ export function clientOf(c: Context): Client {
 }
 
 /**
- * Reads a JSON body for the validator that follows. Refuses other media types and any content coding (415), more bytes
- * than `limitBytes` (413), and what is not JSON in UTF-8 (400). `empty`: the text to take where nothing was sent.
+ * Reads a JSON body for the validator that follows. Refuses more bytes than `limitBytes` (413), other media types and any
+ * content coding (415), and what is not JSON in UTF-8 (400). `empty`: the text to take where nothing was sent.
  */
 export function jsonBody(limitBytes: number, refused: Refuse, empty?: string): MiddlewareHandler<AppEnv> {
   return async function jsonBody(c, next) {
-    const text = await readText(c.req.raw, limitBytes)
+    const bytes = await readBounded(c.req.raw, limitBytes)
+    if (!bytes) return refused(c, { code: 'body-too-large', limitBytes })
+    const nothing = empty !== undefined && bytes.byteLength === 0
+    const refusal = nothing ? undefined : mediaRefusal(c.req.raw.headers)
+    if (refusal) return refused(c, refusal)
+    const text = nothing ? ok(empty) : jsonText(bytes)
     if (!text.ok) return refused(c, text.refusal)
-    const nothing = empty !== undefined && text.value === ''
-    const checked = nothing ? ok(empty) : checkJson(c.req.raw.headers, text.value)
-    if (!checked.ok) return refused(c, checked.refusal)
     // Where Hono keeps a body that was read, typed as what it resolves to.
-    Object.assign(c.req.bodyCache, { text: Promise.resolve(checked.value) })
+    Object.assign(c.req.bodyCache, { text: Promise.resolve(text.value) })
     return next()
   }
 }
 
-function checkJson(headers: Headers, text: string): Result<string> {
-  const unsupported = (detail: string) => refuse({ code: 'unsupported-media-type', detail })
-  const coding = headers.get('Content-Encoding')
-  if (coding && coding.trim().toLowerCase() !== 'identity') {
-    return unsupported('The body must be sent without a Content-Encoding.')
-  }
-  const type = headers.get('Content-Type') ?? ''
-  if (!/^\s*application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i.test(type)) {
-    return unsupported('The body must be sent as Content-Type: application/json, in UTF-8.')
-  }
-  try {
-    JSON.parse(text)
-    return ok(text)
-  } catch {
-    // The parser's own message quotes the body.
-    return refuse({
-      code: 'malformed-json',
-      detail: 'The body is not one JSON document in UTF-8 without a byte order mark.',
-    })
-  }
-}
-
-/** At most `limitBytes` of a body, counted as they arrive; the rest is not read. */
-async function readText(request: Request, limitBytes: number): Promise<Result<string>> {
+/** At most `limitBytes` of a body, counted as they arrive; undefined past that, and the rest is not read. */
+async function readBounded(request: Request, limitBytes: number): Promise<Uint8Array | undefined> {
   const chunks: Uint8Array[] = []
   let length = 0
   for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
     length += chunk.byteLength
-    if (length > limitBytes) return refuse({ code: 'body-too-large', limitBytes })
+    if (length > limitBytes) return undefined
     chunks.push(chunk)
   }
+  return Buffer.concat(chunks)
+}
+
+function mediaRefusal(headers: Headers): Refusal | undefined {
+  const coding = headers.get('Content-Encoding')
+  if (coding && coding.trim().toLowerCase() !== 'identity') {
+    return { code: 'unsupported-media-type', detail: 'The body must be sent without a Content-Encoding.' }
+  }
+  const type = headers.get('Content-Type') ?? ''
+  if (/^\s*application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i.test(type)) return undefined
+  return {
+    code: 'unsupported-media-type',
+    detail: 'The body must be sent as Content-Type: application/json, in UTF-8.',
+  }
+}
+
+function jsonText(bytes: Uint8Array): Result<string> {
   try {
-    return ok(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks)))
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+    JSON.parse(text)
+    return ok(text)
   } catch {
-    return refuse({ code: 'malformed-json', detail: 'The body is not valid UTF-8.' })
+    // The parser's own message quotes the body.
+    const detail = 'The body is not one JSON document in UTF-8 without a byte order mark.'
+    return refuse({ code: 'malformed-json', detail })
   }
 }
 

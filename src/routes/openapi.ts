@@ -200,7 +200,7 @@ function pathParameters(path: string): Json[] {
     name,
     in: 'path',
     required: true,
-    schema: known[name] ?? { type: 'string' },
+    schema: known[name] ?? {},
   }))
 }
 

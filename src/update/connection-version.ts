@@ -1,5 +1,5 @@
 /**
- * Owns what an update may say: the names of a path and the ConnectionVersion of UPSTREAM.md, as zod schemas, and
+ * Owns what an update may say: the names of a path and the platform's ConnectionVersion, as zod schemas, and
  * the one string that an update is serialised to. Never reads a request.
  */
 import * as z from 'zod/mini'
@@ -47,7 +47,7 @@ const text = z.string().check(
 /** RFC 3339, section 5.6, with an offset. Leap seconds are refused, as Go's time package refuses them. */
 const dateTime = z.iso.datetime({ offset: true, error: 'must be an RFC 3339 date-time with an offset' })
 
-/** UPSTREAM.md, ConnectionVersion. Strict: an unknown key would otherwise be dropped without a word. */
+/** The platform's ConnectionVersion (Connect API v1alpha1). Strict: an unknown key would otherwise be dropped without a word. */
 export const connectionVersion = z.strictObject({
   id: text.check(z.minLength(1)),
   name: ownName,

@@ -1,6 +1,6 @@
 /**
  * Owns the question whether an update took effect: compares what was sent with what the platform holds now, by the fields
- * that an update may change (UPSTREAM.md). Pure. What it says is what a read showed, at the instant of that read.
+ * that an update may change. Pure. What it says is what a read showed, at the instant of that read.
  */
 import { sha256, toHex } from '../crypto.ts'
 

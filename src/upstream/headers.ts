@@ -44,10 +44,13 @@ export function validTrace({ traceparent = '', tracestate = '' }: Trace): Record
   const parts = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(traceparent)
   if (!parts || /^0+$/.test(parts[1] ?? '') || /^0+$/.test(parts[2] ?? '')) return {}
   const member = /^[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{1,256}$/
-  const members = tracestate.split(',').map(each => each.trim())
+  const members = tracestate.split(',').map(each => each.replace(/^[ \t]+|[ \t]+$/g, ''))
   const valid = tracestate.length <= 512 && members.length <= 32 && members.every(each => member.test(each))
   return valid ? { traceparent, tracestate } : { traceparent }
 }
+
+/** RFC 9110, section 5.6.7. Date.parse alone takes almost anything for a date. */
+const imfFixdate = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/
 
 /**
  * Seconds to wait from a Retry-After (RFC 9110, section 10.2.3: seconds or a date), between 1 and 3600, or undefined
@@ -55,6 +58,7 @@ export function validTrace({ traceparent = '', tracestate = '' }: Trace): Record
  */
 export function retryAfterSeconds(value: string | null, nowMs: number): number | undefined {
   if (value === null) return undefined
-  const seconds = /^\d{1,9}$/.test(value) ? Number(value) : Math.ceil((Date.parse(value) - nowMs) / 1000)
-  return Number.isFinite(seconds) ? Math.min(3600, Math.max(1, seconds)) : undefined
+  const dateMs = imfFixdate.test(value) ? Date.parse(value) : Number.NaN
+  const seconds = /^\d+$/.test(value) ? Number(value) : Math.ceil((dateMs - nowMs) / 1000)
+  return Number.isNaN(seconds) ? undefined : Math.min(3600, Math.max(1, seconds))
 }

@@ -13,9 +13,13 @@ export const minSecretLength = 16
 export function holdsSecret(text: string, values: readonly string[]): boolean {
   const secrets = values.filter(value => value.length >= minSecretLength)
   if (secrets.length === 0) return false
-  const needles = secrets.flatMap(secret => [secret, percentDecoded(secret)])
+  // A value that is only long while encoded turns up decoded by chance.
+  const needles = [
+    ...secrets,
+    ...secrets.map(percentDecoded).filter(({ length }) => length >= minSecretLength),
+  ]
   const encoded = needles.flatMap(base64Cores)
-  return [text, jsonUnescaped(text)].some(spelling => {
+  return [text, ...unescapings(text)].some(spelling => {
     const decoded = percentDecoded(spelling)
     const standard = decoded.replaceAll('-', '+').replaceAll('_', '/')
     return (
@@ -47,6 +51,13 @@ function percentDecoded(text: string): string {
     )
   }
   return decoded
+}
+
+/** A text without its JSON escapes, once to three times over, as JSON can stand in JSON. */
+function unescapings(text: string): string[] {
+  const once = jsonUnescaped(text)
+  const twice = jsonUnescaped(once)
+  return [once, twice, jsonUnescaped(twice)]
 }
 
 /** Undoes JSON's escapes wherever they stand, whether or not the text is JSON as a whole. */

@@ -42,17 +42,19 @@ export function judge(reply: Reply, secrets: readonly string[]): Verdict {
   if (status === 401) return rejected('not-applied')
   // A redirect may be a login page's, or stand after a change that was made: it leaves a write open.
   if (status >= 300 && status < 400) return rejected('unknown')
+  if (status === 408) return open({ code: 'upstream-timeout' })
+  // Before the page that it may come with: proxies send theirs in HTML.
+  if (status === 429) {
+    const asked = reply.kind === 'answered' ? reply.retryAfterSeconds : undefined
+    const refusal: Refusal = { code: 'overloaded', retryAfterSeconds: asked ?? slowDownSeconds }
+    return { ...open(refusal), effect: 'not-applied' }
+  }
   const success = status >= 200 && status < 300
   if (reply.kind === 'oversized') {
     return withheld(success ? 'unknown' : 'not-applied', 'The answer of the platform is larger than 128 KiB.')
   }
   if (/^\s*text\/html\b/i.test(reply.contentType) && status !== 403) {
     return rejected(success ? 'unknown' : 'not-applied')
-  }
-  if (status === 408) return open({ code: 'upstream-timeout' })
-  if (status === 429) {
-    const retryAfterSeconds = reply.retryAfterSeconds ?? slowDownSeconds
-    return { ...open({ code: 'overloaded', retryAfterSeconds }), effect: 'not-applied' }
   }
   if (holdsSecret(reply.body, secrets)) {
     return withheld(success ? 'unknown' : 'not-applied', 'The answer of the platform was withheld.')

@@ -1,3 +1,4 @@
+/** Administration over HTTP: tokens, the session, the list of organisations, and who may call. */
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import {

@@ -1,3 +1,4 @@
+/** Reading the audit log over HTTP: pages, filters, exports, single records. */
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { mintToken } from '../../src/auth/token.ts'

@@ -1,3 +1,4 @@
+/** Bodies that an update may and may not have; nothing of what is refused reaches the platform. */
 import { createHash } from 'node:crypto'
 import { connect } from 'node:net'
 import { gzipSync } from 'node:zlib'

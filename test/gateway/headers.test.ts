@@ -1,3 +1,4 @@
+/** Headers: nothing that a caller sends changes what the platform receives, and the other way round. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Answer, type Gateway, logOf, put, startGateway, verifyLogs, versionPath } from './gateway.ts'
 

@@ -1,3 +1,4 @@
+/** Paths: what may stand in them, what reaches the platform, and in which order refusals come. */
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { mintToken } from '../../src/auth/token.ts'

@@ -153,6 +153,12 @@ test('a platform that cannot be read for the whole time ends in applied null', a
   )
   const answer = await put(connection, { description: 'dark' })
   expect(answer.json).toMatchObject({ code: 'upstream-unreachable', outcome: 'unknown' })
+  const waited = await put(connection, { description: 'waited' })
+  expect([waited.status, waited.json.code, waited.json.outcome]).toEqual([
+    504,
+    'upstream-timeout',
+    'not-sent',
+  ])
   expect(await recorded(connection, 'update.reconciled')).toMatchObject({ applied: null })
   gateway.platform.behave()
   expect((await put(connection, { description: 'light' })).status).toBe(200)

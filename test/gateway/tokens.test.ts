@@ -1,3 +1,4 @@
+/** Tokens: every way in which one is not believed, or not allowed something. */
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { mintToken } from '../../src/auth/token.ts'
@@ -36,7 +37,7 @@ function expectInvalid(answer: Answer, outcome?: string): void {
   expect(typeof instance).toBe('string')
   expect(body).toEqual({
     type: '/problems/invalid-token',
-    title: 'The token is not valid',
+    title: 'The token is not valid for this organisation',
     status: 401,
     detail: 'The token is not valid for this organisation.',
     code: 'invalid-token',
@@ -377,9 +378,9 @@ describe('scopes', () => {
       type: '/problems/insufficient-scope',
       title: 'The token does not allow this',
       status: 403,
-      detail: 'The token is valid, but does not allow this.',
+      detail: 'The token does not allow this.',
       code: 'insufficient-scope',
-      message: 'The token is valid, but does not allow this.',
+      message: 'The token does not allow this.',
       ...(method === 'PUT' ? { outcome: 'not-sent' } : {}),
     })
     expect(answer.headers['www-authenticate']).toBe('Bearer error="insufficient_scope"')

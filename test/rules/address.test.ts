@@ -140,10 +140,13 @@ describe('ids that no rule has seen', () => {
     for (const base of bases) expectShape(versionUrl(base, { ...ids, version }), base, { ...ids, version })
   })
 
-  test.each(['https://platform.example/', 'https://platform.example?x=y', 'https://platform.example#x'])(
-    'a base URL that would bend the path throws: %s',
-    base => {
-      expect(() => versionUrl(base, ids)).toThrow()
-    },
-  )
+  test.each([
+    'https://platform.example/',
+    'https://platform.example?x=y',
+    'https://platform.example#x',
+    'https://platform.example/a/../b',
+    'https://Platform.example',
+  ])('a base URL that would bend the path throws: %s', base => {
+    expect(() => versionUrl(base, ids)).toThrow()
+  })
 })

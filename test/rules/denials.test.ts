@@ -30,7 +30,10 @@ test('the sum is due when the minute ends', () => {
 })
 
 test('each refusal has a record or is counted, and records come at a bounded rate', () => {
-  const steps = fc.array(fc.record({ gap: fc.nat(8_000), drain: fc.boolean() }), { maxLength: 300 })
+  const steps = fc.array(fc.record({ gap: fc.nat(8_000), drain: fc.boolean() }), {
+    maxLength: 300,
+    size: 'max',
+  })
   fc.assert(
     fc.property(steps, list => {
       const denials = new Denials()

@@ -37,7 +37,11 @@ function failing(env: Record<string, unknown>): { name: string; problem: string 
 test('what is needed is enough; the rest has defaults', () => {
   const { admins, sealingKeys, ...rest } = configOf({})
   expect(rest).toEqual({
-    upstream: { baseUrl: 'https://platform.versori.com/api/connect/v1alpha1', timeoutMs: 10_000 },
+    upstream: {
+      baseUrl: 'https://platform.versori.com/api/connect/v1alpha1',
+      timeoutMs: 10_000,
+      retryMs: 250,
+    },
     organisations: organisation,
     directory,
     locationHint: undefined,

@@ -13,6 +13,8 @@ const statuses: Record<Code, number> = {
   'insufficient-scope': 403,
   'not-found': 404,
   'method-not-allowed': 405,
+  'idempotency-in-flight': 409,
+  'idempotency-mismatch': 422,
   'body-too-large': 413,
   'unsupported-media-type': 415,
   'rate-limited': 429,
@@ -39,13 +41,10 @@ test('every code has its status', () => {
 test('every code is a path segment and has words of its own', () => {
   for (const [code, problem] of Object.entries(problems)) {
     expect(code).toMatch(/^[a-z]+(-[a-z]+)*$/)
-    for (const words of [problem.title, problem.detail, problem.remedy])
-      expect(words, code).toMatch(/^\S.*\S$/)
+    for (const words of [problem.title, problem.remedy]) expect(words, code).toMatch(/^\S.*\S$/)
   }
-  for (const part of ['title', 'detail'] as const) {
-    const words = Object.values(problems).map(problem => problem[part])
-    expect(new Set(words).size, part).toBe(words.length)
-  }
+  const titles = Object.values(problems).map(({ title }) => title)
+  expect(new Set(titles).size).toBe(titles.length)
 })
 
 const fields = [
@@ -71,11 +70,11 @@ test.each<[string, Refusal, number, string]>([
     "the platform's without words",
     { code: 'upstream-rejected', status: 422, upstream: {} },
     422,
-    problems['upstream-rejected'].detail,
+    `${problems['upstream-rejected'].title}.`,
   ],
-  ['no token', { code: 'missing-token' }, 401, problems['missing-token'].detail],
-  ['a rate', { code: 'rate-limited', retryAfterSeconds: 7 }, 429, problems['rate-limited'].detail],
-  ['a bug', { code: 'internal' }, 500, problems.internal.detail],
+  ['no token', { code: 'missing-token' }, 401, `${problems['missing-token'].title}.`],
+  ['a rate', { code: 'rate-limited', retryAfterSeconds: 7 }, 429, `${problems['rate-limited'].title}.`],
+  ['a bug', { code: 'internal' }, 500, `${problems.internal.title}.`],
 ])('status and detail of %s', (_, refusal, status, detail) => {
   expect([statusOf(refusal), detailOf(refusal)]).toEqual([status, detail])
 })

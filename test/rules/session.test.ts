@@ -147,7 +147,7 @@ test.each<[string, string[], string | undefined]>([
   ['a value that is not ASCII', ['sid=ä'], undefined],
   ['a value that makes it too long', [`sid=${'x'.repeat(8192)}`], undefined],
 ])('rotating by %s', (_, setCookies, expected) => {
-  expect(rotateCookies('theme=dark; sid=old', setCookies)).toBe(expected)
+  expect(rotateCookies('theme=dark; sid=old', setCookies, Date.parse('2026-11-24T00:00:00Z'))).toBe(expected)
 })
 
 describe('showing', () => {

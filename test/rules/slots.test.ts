@@ -32,7 +32,7 @@ const steps = fc.array(
     fc.record({ leave: fc.nat(30) }),
     fc.record({ leave: fc.nat(5) }),
   ),
-  { maxLength: 60 },
+  { maxLength: 60, size: 'max' },
 )
 
 test('whatever the order of asking and leaving, all slots are in use or nobody waits', async () => {
