@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: 'test/gateway/build.ts',
+    setupFiles: 'test/rules/seed.ts',
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },

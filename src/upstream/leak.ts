@@ -14,19 +14,14 @@ export function holdsSecret(text: string, values: readonly string[]): boolean {
   const secrets = values.filter(value => value.length >= minSecretLength)
   if (secrets.length === 0) return false
   // A value that is only long while encoded turns up decoded by chance.
-  const needles = [
-    ...secrets,
-    ...secrets.map(percentDecoded).filter(({ length }) => length >= minSecretLength),
-  ]
+  const needles = secrets.flatMap(decodings).filter(({ length }) => length >= minSecretLength)
   const encoded = needles.flatMap(base64Cores)
-  return [text, ...unescapings(text)].some(spelling => {
-    const decoded = percentDecoded(spelling)
-    const standard = decoded.replaceAll('-', '+').replaceAll('_', '/')
-    return (
-      needles.some(needle => spelling.includes(needle) || decoded.includes(needle)) ||
-      encoded.some(core => standard.includes(core))
-    )
-  })
+  const spellings = unescapings(text).flatMap(decodings)
+  return spellings.some(
+    spelling =>
+      needles.some(needle => spelling.includes(needle)) ||
+      encoded.some(core => spelling.replaceAll('-', '+').replaceAll('_', '/').includes(core)),
+  )
 }
 
 /**
@@ -42,27 +37,25 @@ function base64Cores(text: string): string[] {
   })
 }
 
-/** Decodes %XX of ASCII wherever it stands, leniently, up to three times over. */
-function percentDecoded(text: string): string {
-  let decoded = text
-  for (let round = 0; round < 3 && decoded.includes('%'); round++) {
-    decoded = decoded.replace(/%([0-7][0-9A-Fa-f])/g, (_, hex) =>
-      String.fromCharCode(Number.parseInt(hex, 16)),
-    )
-  }
-  return decoded
-}
-
-/** A text without its JSON escapes, once to three times over, as JSON can stand in JSON. */
-function unescapings(text: string): string[] {
-  const once = jsonUnescaped(text)
-  const twice = jsonUnescaped(once)
-  return [once, twice, jsonUnescaped(twice)]
-}
-
-/** Undoes JSON's escapes wherever they stand, whether or not the text is JSON as a whole. */
-function jsonUnescaped(text: string): string {
-  return text.replace(/\\(?:u([0-9A-Fa-f]{4})|(["\\/]))/g, (_, hex, literal) =>
-    hex ? String.fromCharCode(Number.parseInt(hex, 16)) : literal,
+/** A text, and what it is without its percent-encoding, once to three times over; of ASCII, wherever it stands. */
+function decodings(text: string): string[] {
+  return repeatedly(text, each =>
+    each.replace(/%([0-7][0-9A-Fa-f])/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16))),
   )
+}
+
+/** A text, and what it is without its JSON escapes, once to three times over, as JSON can stand in JSON. */
+function unescapings(text: string): string[] {
+  return repeatedly(text, each =>
+    each.replace(/\\(?:u([0-9A-Fa-f]{4})|(["\\/]))/g, (_, hex, literal) =>
+      hex ? String.fromCharCode(Number.parseInt(hex, 16)) : literal,
+    ),
+  )
+}
+
+/** A text and what a step makes of it, up to three times or until it changes nothing more. */
+function repeatedly(text: string, step: (text: string) => string): string[] {
+  const texts = [text]
+  for (let next = step(text); texts.length <= 3 && next !== texts.at(-1); next = step(next)) texts.push(next)
+  return texts
 }
