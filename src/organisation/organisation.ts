@@ -101,12 +101,7 @@ export class Organisation extends DurableObject<Env> {
     if (!this.#tables.exist) return
     state.storage.transactionSync(() => this.#tables.migrate())
     this.#load()
-    // Whatever is open now was cut off by a crash or a reset: nothing else runs yet.
-    for (const seq of this.#log.openAttempts) {
-      const outcome = lostOutcome(this.#tables.record(seq) as string, seq)
-      this.#log.append(outcome, Date.now())
-      this.#unsettled.keep(seq, outcome.target.connectionId as string, Date.now())
-    }
+    this.#closeLost()
     this.#agenda.arm()
   }
 
@@ -117,6 +112,19 @@ export class Organisation extends DurableObject<Env> {
     this.#tokens.load()
     this.#session.load()
     this.#unsettled.load()
+  }
+
+  /**
+   * Closes as unknown what nothing else will close: attempts that a crash or a reset cut off, or whose outcome could not
+   * be written. They are looked into like every unknown one.
+   */
+  #closeLost(): void {
+    for (const attempt of this.#log.openAttempts) {
+      if (this.#road.isRunning(attempt)) continue
+      const outcome = lostOutcome(this.#tables.record(attempt) as string, attempt)
+      this.#log.append(outcome, Date.now())
+      this.#unsettled.keep(attempt, outcome.target.connectionId as string, Date.now())
+    }
   }
 
   // A caller's requests
@@ -217,15 +225,18 @@ export class Organisation extends DurableObject<Env> {
   }
 
   async auditPage(query: AuditQuery): Promise<AuditPage> {
+    await this.#commit(() => undefined)
     return auditPage(this.#tables, query)
   }
 
   async auditRecord(seq: number): Promise<string | undefined> {
+    await this.#commit(() => undefined)
     return this.#tables.record(seq)
   }
 
   /** What the log holds when this is called. */
   async auditExport(query: AuditQuery): Promise<ReadableStream<Uint8Array>> {
+    await this.#commit(() => undefined)
     return auditExport(this.#tables, query, this.#log.size)
   }
 
@@ -291,7 +302,7 @@ export class Organisation extends DurableObject<Env> {
     const { timeoutMs, retryMs } = this.#config.upstream
     switch (kind) {
       case 'attempts':
-        // Construction has closed what a crash left; what is open now is still running and will close itself.
+        this.#closeLost()
         if (!this.#road.busy) return this.#agenda.done(kind)
         return this.#agenda.set(kind, Date.now() + timeoutMs + attemptMargin * retryMs)
       case 'denials':

@@ -82,9 +82,14 @@ export class Road {
     this.#on = surroundings
   }
 
-  /** Whether an attempt is on its way: an outcome for it will come by itself. */
+  /** Whether any attempt is on its way. */
   get busy(): boolean {
     return this.#running.size > 0
+  }
+
+  /** Whether an attempt is on its way: its outcome will come by itself. */
+  isRunning(attempt: number): boolean {
+    return this.#running.has(attempt)
   }
 
   /** What the caller's token may do, and whether the session stands. */

@@ -179,6 +179,8 @@ export class Unsettled {
   }
 
   #hold({ attempt, connectionId }: UnsettledRow, turn: Ticket | undefined): void {
+    // Held already where a commit failed under it: the turn is still the same.
+    if (this.#held.has(attempt)) return
     const ticket = turn ?? this.#turns.take(connectionId)
     if (ticket) this.#held.set(attempt, ticket)
   }

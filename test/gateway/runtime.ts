@@ -40,6 +40,8 @@ export async function startRuntime(
     host: '127.0.0.1',
     port: 0,
     cf: false,
+    // For tests that look into an object's storage, or break it.
+    unsafeInspectDurableObjects: true,
     resourcePersistencePath: storage,
     handleStructuredLogs: ({ message }: { message: string }) => onLog(message),
     workers: [
