@@ -3,8 +3,8 @@
  * Never throws, never formats a response: routes/answer.ts does.
  */
 
-/** A value, or a refusal as a value. Exceptions are for bugs. */
-export type Result<T> = { ok: true; value: T } | { ok: false; refusal: Refusal }
+/** A value, or a refusal as a value; `receipt`: of the record that says so. Exceptions are for bugs. */
+export type Result<T> = { ok: true; value: T; receipt?: string } | { ok: false; refusal: Refusal }
 
 /** One thing that is wrong with what was sent; `field` is a path such as `versions[0]`. */
 export interface FieldError {
@@ -71,13 +71,12 @@ export const problems: Record<Code, Problem> = {
   'invalid-path': {
     status: 400,
     title: 'A part of the path is not acceptable',
-    remedy:
-      'Ids are 1 to 64 characters of A-Z a-z 0-9 _ -. A version is 1 to 255 characters in Unicode NFC, without invisible characters, without / \\ % ? # ; and without a space at either end. Percent-encode it once.',
+    remedy: 'fields says what is wrong. Percent-encode each part once.',
   },
   'invalid-query': {
     status: 400,
     title: 'The query string is not acceptable',
-    remedy: 'Versions take no query string. GET /openapi.json names the filters of the audit log.',
+    remedy: 'Versions take no query string; GET /openapi.json names the filters of the audit log.',
   },
   'malformed-json': {
     status: 400,
@@ -87,30 +86,29 @@ export const problems: Record<Code, Problem> = {
   'invalid-body': {
     status: 400,
     title: 'The body is not acceptable',
-    remedy:
-      'Mend everything in fields. For an update, GET the version first and send back all of it with your change.',
+    remedy: 'Mend what fields says. For an update, GET the version and send back all of it with your change.',
   },
   'missing-token': {
     status: 401,
     title: 'A token is needed',
-    remedy: 'Send Authorization: Bearer <token>. An administrator of the gateway makes tokens.',
+    remedy: 'Send Authorization: Bearer <token>. An administrator makes tokens.',
   },
   'invalid-token': {
     status: 401,
     title: 'The token is not valid for this organisation',
     remedy:
-      'Check that the whole token was copied and is for the organisation in the path. An expired, revoked or rotated token gets this same answer; the audit log tells an administrator which it was.',
+      'Check that the whole token was copied and is for this organisation. An expired, revoked or rotated one gets this same answer; the audit log tells an administrator which it was.',
   },
   'insufficient-scope': {
     status: 403,
     title: 'The token does not allow this',
     remedy:
-      'GET /o/{organisation_id}/token shows what the token may do. An update must be allowed for the version in the path and for the name in the body.',
+      'GET /o/{organisation_id}/token shows what it may do. An update must be allowed for the version in the path and the name in the body.',
   },
   'not-found': {
     status: 404,
     title: 'There is nothing here',
-    remedy: 'Compare the path with GET /openapi.json. Empty segments and trailing slashes are not accepted.',
+    remedy: 'Compare the path with GET /openapi.json; it takes no empty segments and no slash at its end.',
   },
   'method-not-allowed': {
     status: 405,
@@ -146,7 +144,7 @@ export const problems: Record<Code, Problem> = {
     status: 400,
     title: 'The platform refused this request',
     remedy:
-      "message, fields and upstreamCode are the platform's own. After a 400 on a read-only field, GET the version again and repeat the change on what it holds now.",
+      "message, fields and upstreamCode are the platform's own. After a 400 on a read-only field, GET the version again and repeat the change.",
   },
   'upstream-unreachable': { status: 502, title: 'No connection to the platform could be kept', remedy: look },
   'upstream-invalid-response': {
@@ -173,7 +171,7 @@ export const problems: Record<Code, Problem> = {
   'not-configured': {
     status: 503,
     title: 'The gateway lacks a valid setting',
-    remedy: 'An operator must set what GET /health names, as the README says under Configuration.',
+    remedy: 'An operator must set what GET /health names.',
   },
   overloaded: {
     status: 503,
@@ -193,7 +191,7 @@ export const problems: Record<Code, Problem> = {
   internal: {
     status: 500,
     title: 'Something unforeseen happened in the gateway',
-    remedy: 'Report it with the value of instance, by which the operator finds it in the logs.',
+    remedy: 'Report it with instance, by which the operator finds it in the logs.',
   },
 }
 

@@ -16,8 +16,3 @@ export function adminOf(
   }
   return name
 }
-
-/** Whether a presented value could be an admin secret at all: what could not, is not worth a record. */
-export function couldBeAdminSecret(presented: string): boolean {
-  return /^[\x21-\x2b\x2d-\x7e]{32,512}$/.test(presented)
-}

@@ -88,9 +88,12 @@ export class Courier {
     const request = { baseUrl: this.#baseUrl, target, cookie, requestId, trace, body }
     const reply = await this.#world.send(request, Math.max(1, deadline - startedAt))
     const now = this.#world.now()
+    const replied = reply.kind === 'answered' ? reply.setCookies : []
+    // Also what the answer itself would make the session: a value handed out in it must not be told in it.
+    const cookies = [cookie.reveal(), ...replied.map(each => each.split(';')[0] ?? '')].flatMap(cookiesOf)
     const verdict = judge(
       reply,
-      cookiesOf(cookie.reveal()).map(({ value }) => value),
+      cookies.map(({ value }) => value),
     )
     const status = 'status' in reply ? reply.status : undefined
     const { body: text, setCookies } = reply.kind === 'answered' ? reply : { body: undefined, setCookies: [] }

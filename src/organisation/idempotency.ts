@@ -45,6 +45,7 @@ export class Idempotency {
       if (row.fingerprint !== fingerprint) return { kind: 'mismatch' }
       return row.answer === null ? { kind: 'in-flight' } : { kind: 'done', answer: JSON.parse(row.answer) }
     }
+    this.#reserved.delete(scope)
     this.#recent.set(scope, { scope, fingerprint, answer: null, expiresAt: nowMs + lifetimeMs })
     return { kind: 'new' }
   }
@@ -58,32 +59,43 @@ export class Idempotency {
     this.#agenda.noLaterThan('idempotency', nowMs + sweepMs)
   }
 
+  /** Forgets what a commit that failed was to store. Claims of requests under way stay. */
+  load(): void {
+    for (const [scope, row] of this.#recent) {
+      if (row.answer !== null || row.expiresAt === 0) this.#forget(scope)
+    }
+  }
+
   /** Keeps an answer for whoever repeats the request: an update that was applied, or of which nobody will ever know. */
   settle(scope: string, answer: Answer): void {
     const row = this.#recent.get(scope) ?? this.#tables.idempotency(scope)
-    if (!row) return
-    const settled = { ...row, answer: JSON.stringify(bounded(answer)) }
-    this.#recent.set(scope, settled)
-    this.#queue.add(() => {
-      this.#tables.putIdempotency(settled)
-      this.#forget(scope)
-    })
+    if (row)
+      this.#change({ ...row, answer: JSON.stringify(bounded(answer)) }, settled =>
+        this.#tables.putIdempotency(settled),
+      )
   }
 
-  /** Forgets a key: its request changed nothing, so it may be sent again. */
+  /** Frees a key, whose request changed nothing, in the transaction of the record that says so. */
   release(scope: string): void {
-    const row = this.#recent.get(scope)
-    if (row && !this.#reserved.has(scope)) {
-      this.#forget(scope)
-      return
-    }
-    // Free for a new claim at once; what stands in the table goes with the commit, unless a new claim has come.
-    const freed = row && { ...row, expiresAt: 0 }
-    if (freed) this.#recent.set(scope, freed)
-    this.#queue.add(() => {
-      this.#tables.deleteIdempotency(scope)
-      if (this.#recent.get(scope) === freed) this.#forget(scope)
-    })
+    const row = this.#recent.get(scope) ?? this.#tables.idempotency(scope)
+    if (row) this.#change({ ...row, expiresAt: 0 }, () => this.#tables.deleteIdempotency(scope))
+  }
+
+  /** Gives up a claim that was never reserved. */
+  abandon(scope: string): void {
+    if (!this.#reserved.has(scope)) this.#forget(scope)
+  }
+
+  /** Holds a row in memory until its write is on disk; a new claim may have come by then. */
+  #change(row: IdempotencyRow, write: (row: IdempotencyRow) => void): void {
+    this.#recent.set(row.scope, row)
+    this.#queue.add(() => write(row))
+    this.#queue.committed().then(
+      () => {
+        if (this.#recent.get(row.scope) === row) this.#forget(row.scope)
+      },
+      () => {},
+    )
   }
 
   #forget(scope: string): void {

@@ -42,32 +42,33 @@ const callerSlots = 5
 const alarmSlots = 1
 const maxWaiting = 256
 const directoryRetryMs = 5_000
+const unconfiguredRetryMs = 60_000
 /** How long one look of the alarm may take, in times the backoff's base. */
 const lookPatience = 16
 
 export class Organisation extends DurableObject<Env> {
-  readonly #config: Config
-  readonly #tables: Tables
-  readonly #queue: CommitQueue
-  readonly #log: AuditLog
-  readonly #agenda: Agenda
-  readonly #tokens: TokenStore
-  readonly #session: SessionStore
-  readonly #unsettled: Unsettled
-  readonly #inspector: Writer
-  readonly #idempotency: Idempotency
-  readonly #road: Road
+  readonly #config!: Config
+  readonly #tables!: Tables
+  readonly #queue!: CommitQueue
+  readonly #log!: AuditLog
+  readonly #agenda!: Agenda
+  readonly #tokens!: TokenStore
+  readonly #session!: SessionStore
+  readonly #unsettled!: Unsettled
+  readonly #inspector!: Writer
+  readonly #idempotency!: Idempotency
+  readonly #road!: Road
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env)
     const config = readConfig(env)
-    if (!config.ok)
-      throw new Error('the edge lets nothing through to an object without a valid configuration')
+    // Nothing works without, and the edge lets nothing through; but the alarm must live on, so this must not throw.
+    if (!config.ok) return
     const { upstream, sealingKeys } = config.config
     this.#config = config.config
     this.#tables = new Tables(state.storage.sql)
     const nextTurn = (run: () => void) => void setTimeout(run, 0)
-    this.#queue = new CommitQueue(state.storage, nextTurn, () => this.#load())
+    this.#queue = new CommitQueue(state.storage, nextTurn, () => this.#startAnew())
     this.#log = new AuditLog(this.#tables, this.#queue)
     this.#agenda = new Agenda(this.#tables, this.#queue, at => void state.storage.setAlarm(at))
     this.#tokens = new TokenStore(this.#tables, this.#queue, this.#log)
@@ -112,6 +113,16 @@ export class Organisation extends DurableObject<Env> {
     this.#tokens.load()
     this.#session.load()
     this.#unsettled.load()
+    this.#idempotency.load()
+  }
+
+  /** A commit failed: what is in memory may be ahead of the storage. What cannot even be read anew must not be used. */
+  #startAnew(): void {
+    try {
+      this.#load()
+    } catch {
+      this.ctx.abort('the storage can be neither written nor read')
+    }
   }
 
   /**
@@ -148,9 +159,9 @@ export class Organisation extends DurableObject<Env> {
   // Administration: the edge has checked the admin
 
   async setSession(call: AdminCall, body: NewSession): Promise<Result<SessionView>> {
-    this.#comeIntoBeing(call.organisationId)
-    this.#session.set(call, body, Date.now())
-    return this.#commitAndPublish(() => this.#session.view())
+    if (!this.#comeIntoBeing(call.organisationId)) return refuse({ code: 'audit-unavailable' })
+    const { receipt } = this.#session.set(call, body, Date.now())
+    return this.#commitAndPublish(receipt, () => this.#session.view())
   }
 
   async getSession(): Promise<SessionView> {
@@ -158,8 +169,9 @@ export class Organisation extends DurableObject<Env> {
   }
 
   async deleteSession(call: AdminCall): Promise<Result<SessionView>> {
-    if (!this.#session.delete(call, Date.now())) return ok(this.#session.view())
-    return this.#commitAndPublish(() => this.#session.view())
+    const deleted = this.#session.delete(call, Date.now())
+    if (!deleted) return ok(this.#session.view())
+    return this.#commitAndPublish(deleted.receipt, () => this.#session.view())
   }
 
   async reseal(call: AdminCall): Promise<Result<'resealed' | 'unchanged' | 'unopened'>> {
@@ -169,7 +181,7 @@ export class Organisation extends DurableObject<Env> {
 
   /** Stores a token that the edge has minted. */
   async createToken(call: AdminCall, wanted: NewToken, credential: Credential): Promise<Result<TokenView>> {
-    this.#comeIntoBeing(call.organisationId)
+    if (!this.#comeIntoBeing(call.organisationId)) return refuse({ code: 'audit-unavailable' })
     return this.#changeToken(call, 'token.created', createToken(wanted, credential, call.admin, Date.now()))
   }
 
@@ -201,10 +213,10 @@ export class Organisation extends DurableObject<Env> {
   async revokeToken(call: AdminCall, id: string): Promise<Result<RevokedToken>> {
     const row = this.#tokens.get(id)
     if (!row) return noSuchToken
-    const view = (token: TokenView) => ok({ ...token, lastAccepted: this.#tokens.lastAccepted(id) })
-    if (row.revokedAt !== null) return view(this.#tokens.view(row, Date.now()))
+    const view = (token: TokenView) => ({ ...token, lastAccepted: this.#tokens.lastAccepted(id) })
+    if (row.revokedAt !== null) return ok(view(this.#tokens.view(row, Date.now())))
     const changed = await this.#changeToken(call, 'token.revoked', { ...row, revokedAt: Date.now() })
-    return changed.ok ? view(changed.value) : changed
+    return changed.ok ? { ...changed, value: view(changed.value) } : changed
   }
 
   async #changeToken(
@@ -212,8 +224,8 @@ export class Organisation extends DurableObject<Env> {
     event: 'token.created' | 'token.rotated' | 'token.revoked',
     row: TokenRow,
   ): Promise<Result<TokenView>> {
-    this.#tokens.change(call, event, row, Date.now())
-    return this.#commitAndPublish(() => this.#tokens.view(row, Date.now()))
+    const { receipt } = this.#tokens.change(call, event, row, Date.now())
+    return this.#commitAndPublish(receipt, () => this.#tokens.view(row, Date.now()))
   }
 
   /** Records that someone presented a wrong admin secret. */
@@ -243,13 +255,20 @@ export class Organisation extends DurableObject<Env> {
   // Coming into being, committing, and what is due
 
   /** The tables, with the first call that has something to keep: until then a guessed id has stored nothing. */
-  #comeIntoBeing(id: string): void {
-    if (this.#tables.exist) return
-    this.ctx.storage.transactionSync(() => {
-      this.#tables.migrate()
-      this.#tables.insertOrganisation(id, Date.now())
-    })
+  #comeIntoBeing(id: string): boolean {
+    if (this.#tables.exist) return true
+    try {
+      this.ctx.storage.transactionSync(() => {
+        this.#tables.migrate()
+        this.#tables.insertOrganisation(id, Date.now())
+      })
+    } catch {
+      return false
+    } finally {
+      this.#tables.lookAgain()
+    }
     this.#load()
+    return true
   }
 
   async #commit<T>(value: () => T): Promise<Result<T>> {
@@ -262,11 +281,12 @@ export class Organisation extends DurableObject<Env> {
   }
 
   /** Commits, and tells the directory before the answer goes out, so that the listing shows what was just done. */
-  async #commitAndPublish<T>(value: () => T): Promise<Result<T>> {
+  async #commitAndPublish<T>(receipt: string, value: () => T): Promise<Result<T>> {
     this.#agenda.noLaterThan('directory', Date.now() + directoryRetryMs)
     const committed = await this.#commit(value)
-    if (committed.ok) await this.#publish()
-    return committed
+    if (!committed.ok) return committed
+    await this.#publish()
+    return { ...committed, receipt }
   }
 
   /** Tells the directory how this organisation stands. What fails is due again. */
@@ -288,6 +308,7 @@ export class Organisation extends DurableObject<Env> {
 
   /** Does what is due. Never throws: after six failures the runtime would forget the alarm. */
   override async alarm(): Promise<void> {
+    if (!this.#road) return this.ctx.storage.setAlarm(Date.now() + unconfiguredRetryMs)
     for (const kind of this.#agenda.fired(Date.now())) {
       try {
         await this.#run(kind)
@@ -295,7 +316,9 @@ export class Organisation extends DurableObject<Env> {
         this.#agenda.set(kind, Date.now() + directoryRetryMs)
       }
     }
-    await this.#commit(() => this.#agenda.arm())
+    const committed = await this.#commit(() => this.#agenda.arm())
+    // What could not be written is due still, and this alarm is spent.
+    if (!committed.ok) await this.ctx.storage.setAlarm(Date.now() + directoryRetryMs).catch(() => {})
   }
 
   async #run(kind: Due): Promise<void> {

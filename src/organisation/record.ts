@@ -74,7 +74,8 @@ export interface Entry {
   reason?: string
   token?: object
   session?: object
-  count?: number
+  /** How many refusals got no record of their own; null where the number was lost. */
+  count?: number | null
   fields?: string[]
 }
 

@@ -4,7 +4,8 @@
  * no network of its own: both are passed in.
  */
 import { type Action, reasonAgainst } from '../auth/caller.ts'
-import { type Refusal, refuse } from '../errors.ts'
+import { withoutTokens } from '../auth/token.ts'
+import { type FieldError, type Refusal, refuse } from '../errors.ts'
 import { idempotencyScope } from '../update/idempotency-key.ts'
 import { intentOf } from '../update/writable.ts'
 import type { Verdict } from '../upstream/verdict.ts'
@@ -156,9 +157,9 @@ export class Road {
       case 'mismatch':
         return this.#refuse(call, 'update', { ...admission, refusal: { code: 'idempotency-mismatch' } })
       case 'new': {
-        // Durable with the reservation; what ends before it or without an effect leaves the key free.
+        // Durable with the reservation; what ends before it leaves the key free.
         const answer = await this.#inTurn(call, admission, deadline, scope)
-        if (answer.effect === 'not-sent' || answer.effect === 'not-applied') idempotency.release(scope)
+        idempotency.abandon(scope)
         return answer
       }
     }
@@ -215,6 +216,7 @@ export class Road {
       await queue.committed()
     } catch {
       this.#running.delete(attempt)
+      if (scope !== undefined) idempotency.release(scope)
       return {
         answer: { result: refuse({ code: 'audit-unavailable' }), effect: 'not-sent', rate },
         keepsTurn: false,
@@ -253,7 +255,9 @@ export class Road {
     if (effect === 'unknown') unsettled.keep(attempt, connectionId, Math.max(deadline, now()), turn)
     const ended: Answer = { result, effect, rate }
     const answer = await this.#answer(settled, ended, receipt => {
-      if (scope !== undefined && effect === 'applied') idempotency.settle(scope, { result, effect, receipt })
+      if (scope === undefined || effect === 'unknown') return
+      if (effect === 'applied') idempotency.settle(scope, { result, effect, receipt })
+      else idempotency.release(scope)
     })
     if (bug !== undefined) throw bug
     return { answer, keepsTurn: effect === 'unknown' }
@@ -311,7 +315,7 @@ export class Road {
     if (action === 'update') answer.effect = 'not-sent'
     if (!this.mayRecordRefusal()) return believed(answer) ? answer : nameless(answer)
     const denied = ['invalid-token', 'rate-limited', 'insufficient-scope'].includes(refusal.code)
-    const fields = 'fields' in refusal ? refusal.fields.map(({ field }) => field) : undefined
+    const fields = 'fields' in refusal ? fieldsOf(refusal.fields) : undefined
     const event = `${action}.${denied ? 'denied' : 'rejected'}` as const
     return this.#answer({ ...about(call), event, actor, reason: reasonOf(refusal), fields }, answer)
   }
@@ -326,9 +330,10 @@ export class Road {
 
   /** Sums up the refusals that got no record of their own. */
   writeSuppressed(): void {
-    const count = this.#denials.drain()
+    // Due, but nothing counted: an object that was lost since took the number with it.
+    const count = this.#denials.drain() || null
     const organisationId = this.#on.tables.organisation()?.id
-    if (count === 0 || organisationId === undefined) return
+    if (organisationId === undefined) return
     const target = { organisationId }
     this.#on.log.append({ event: 'denials.suppressed', actor: gateway, target, count }, this.#on.now())
   }
@@ -345,6 +350,16 @@ const outcomes = {
 function scopeOf({ credential, target, idempotencyKey }: UpdateCall): string | undefined {
   if (idempotencyKey === undefined) return undefined
   return idempotencyScope(credential.id, target.connectionId, target.version, idempotencyKey)
+}
+
+const maxFields = 20
+const maxFieldLength = 64
+
+/** The names of what was wrong, bounded: unknown ones are whatever the caller chose. */
+function fieldsOf(fields: readonly FieldError[]): string[] {
+  return fields
+    .slice(0, maxFields)
+    .map(({ field }) => withoutTokens(field).slice(0, maxFieldLength).toWellFormed())
 }
 
 /** What is known of a write after a bug: nothing. */

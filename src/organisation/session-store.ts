@@ -4,7 +4,7 @@
  */
 import type { Secret } from '../crypto.ts'
 import { ok, type Refusal, type Result, refuse } from '../errors.ts'
-import type { AuditLog } from './audit-log.ts'
+import type { AuditLog, Written } from './audit-log.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import type { AdminCall, Origin } from './messages.ts'
 import { byAdmin, byGateway } from './record.ts'
@@ -95,7 +95,7 @@ export class SessionStore {
   }
 
   /** Sets the session: a new generation, whatever was there. */
-  set(call: AdminCall, body: NewSession, nowMs: number): void {
+  set(call: AdminCall, body: NewSession, nowMs: number): Written {
     const header = cookieHeaderOf(body)
     const row: SessionRow = {
       generation: (this.#row?.generation ?? 0) + 1,
@@ -109,26 +109,27 @@ export class SessionStore {
     }
     this.#put(row)
     const session = { generation: row.generation, cookies: row.names }
-    this.#log.append({ ...byAdmin(call), event: 'session.set', session }, nowMs)
+    return this.#log.append({ ...byAdmin(call), event: 'session.set', session }, nowMs)
   }
 
-  /** Forgets the session; false where there is none. Its generation is never used again. */
-  delete(call: AdminCall, nowMs: number): boolean {
-    if (!this.#row?.sealed) return false
+  /** Forgets the session; undefined where there is none. Its generation is never used again. */
+  delete(call: AdminCall, nowMs: number): Written | undefined {
+    if (!this.#row?.sealed) return undefined
     this.#put({ ...this.#row, sealed: null, names: [], rejected: false })
     const session = { generation: this.#row.generation }
-    this.#log.append({ ...byAdmin(call), event: 'session.deleted', session }, nowMs)
-    return true
+    return this.#log.append({ ...byAdmin(call), event: 'session.deleted', session }, nowMs)
   }
 
   /** Seals the session with the newest key. `unopened`: no key that is set opens it. */
   reseal(call: AdminCall, nowMs: number): 'resealed' | 'unchanged' | 'unopened' {
     const row = this.#row
-    if (!row?.sealed || row.baseUrl !== this.#baseUrl) return 'unchanged'
-    const opened = openSession(row.sealed, this.#keys, this.#organisationId, this.#baseUrl)
+    if (!row?.sealed) return 'unchanged'
+    // For the platform that it was set for, whichever the gateway points at now.
+    const opened = openSession(row.sealed, this.#keys, this.#organisationId, row.baseUrl)
     if (!opened) return 'unopened'
     if (opened.key === 0) return 'unchanged'
-    this.#put({ ...row, sealed: this.#seal(opened.header.reveal()) })
+    const sealed = sealSession(opened.header.reveal(), this.#keys[0], this.#organisationId, row.baseUrl)
+    this.#put({ ...row, sealed })
     const session = { generation: row.generation }
     this.#log.append({ ...byAdmin(call), event: 'session.resealed', session }, nowMs)
     return 'resealed'

@@ -76,7 +76,14 @@ export class Tables {
 
   constructor(sql: SqlStorage) {
     this.#sql = sql
-    this.#exist = sql.exec(`select 1 from sqlite_master where name = 'schema'`).toArray().length > 0
+    this.#exist = false
+    this.lookAgain()
+  }
+
+  /** Finds out whether the organisation exists: at construction, and after an attempt to make it. */
+  lookAgain(): void {
+    const found = this.#sql.exec(`select 1 from sqlite_master where name = 'schema'`)
+    this.#exist = found.toArray().length > 0
   }
 
   /** Whether this organisation has come into being. Until then nothing is stored, and reading finds nothing. */
@@ -92,7 +99,6 @@ export class Tables {
     const version = row?.version ?? 0
     for (const statements of migrations.slice(version)) this.#sql.exec(statements)
     if (version < migrations.length) this.#sql.exec('update schema set version = ?', migrations.length)
-    this.#exist = true
   }
 
   #read<T extends Record<string, SqlStorageValue>>(select: string, ...bindings: unknown[]): T[] {

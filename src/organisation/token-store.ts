@@ -2,7 +2,7 @@
  * Owns the tokens of one organisation as they are, or are queued to be: admission sees a revocation before it is on
  * disk. Each change is a record in the same transaction. No clock: the time comes in.
  */
-import type { AuditLog } from './audit-log.ts'
+import type { AuditLog, Written } from './audit-log.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import type { AdminCall } from './messages.ts'
 import { byAdmin } from './record.ts'
@@ -43,12 +43,12 @@ export class TokenStore {
     event: 'token.created' | 'token.rotated' | 'token.revoked',
     row: TokenRow,
     nowMs: number,
-  ): void {
+  ): Written {
     this.#keep(row)
     this.#queue.add(() => this.#tables.putToken(row))
     const { id, name, scope, rateLimit } = row
     const origin = byAdmin(call)
-    this.#log.append(
+    return this.#log.append(
       {
         ...origin,
         event,

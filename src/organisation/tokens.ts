@@ -117,11 +117,13 @@ export function rotateToken(
   graceSeconds: number,
   nowMs: number,
 ): TokenRow {
+  // An expired secret is not brought back to life by renewing its token.
+  const graced = graceSeconds > 0 && (row.expiresAt === null || nowMs < row.expiresAt)
   return {
     ...row,
     digest,
-    previousDigest: graceSeconds > 0 ? row.digest : null,
-    previousUntil: graceSeconds > 0 ? nowMs + graceSeconds * 1000 : null,
+    previousDigest: graced ? row.digest : null,
+    previousUntil: graced ? nowMs + graceSeconds * 1000 : null,
     expiresAt: row.lifetimeMs === null ? null : nowMs + row.lifetimeMs,
   }
 }

@@ -47,7 +47,7 @@ export function problem(
 }
 
 /** Whether a request means to change a version, wherever under /o it points. */
-export function isUpdate(c: Context): boolean {
+function isUpdate(c: Context): boolean {
   return (c.req.method === 'PUT' || c.req.method === 'PATCH') && c.req.path.startsWith('/o/')
 }
 

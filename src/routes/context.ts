@@ -5,7 +5,7 @@
 import { zValidator } from '@hono/zod-validator'
 import type { Context, MiddlewareHandler } from 'hono'
 import type * as z from 'zod/mini'
-import type { Credential } from '../auth/token.ts'
+import { type Credential, withoutTokens } from '../auth/token.ts'
 import { uuidv7 } from '../crypto.ts'
 import { type Config, readConfig } from '../env.ts'
 import { ok, type Refusal, type Result, refuse } from '../errors.ts'
@@ -36,7 +36,8 @@ const maxIpLength = 45
 export function requestId(): MiddlewareHandler<AppEnv> {
   return async function requestId(c, next) {
     const claimed = c.req.header('X-Request-Id') ?? ''
-    const id = /^[A-Za-z0-9._-]{1,128}$/.test(claimed) ? claimed : uuidv7(Date.now())
+    const usable = /^[A-Za-z0-9._-]{1,128}$/.test(claimed) && withoutTokens(claimed) === claimed
+    const id = usable ? claimed : uuidv7(Date.now())
     c.set('requestId', id)
     await next()
     c.header('X-Request-Id', id)
@@ -80,7 +81,7 @@ export function clientOf(c: Context): Client {
   const ip = c.req.header('CF-Connecting-IP')
   const userAgent = c.req.header('User-Agent')
   if (ip) client.ip = ip.slice(0, maxIpLength)
-  if (userAgent) client.userAgent = userAgent.slice(0, maxUserAgentLength)
+  if (userAgent) client.userAgent = withoutTokens(userAgent).slice(0, maxUserAgentLength)
   return client
 }
 

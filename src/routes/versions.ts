@@ -5,22 +5,27 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { Hono } from 'hono/tiny'
 import * as z from 'zod/mini'
-import { bearerOf, parseToken } from '../auth/token.ts'
+import { bearerOf, parseToken, withoutTokens } from '../auth/token.ts'
 import type { Refusal } from '../errors.ts'
 import type { Answer, Call, UpdateCall } from '../organisation/messages.ts'
 import type { Organisation } from '../organisation/organisation.ts'
 import { connectionVersion, platformId, serialise, versionName } from '../update/connection-version.ts'
 import { parseIdempotencyKey } from '../update/idempotency-key.ts'
-import { answer, ask, isUpdate, problem } from './answer.ts'
+import { answer, ask, problem } from './answer.ts'
 import { type AppEnv, allow, clientOf, jsonBody, validBody, validPath } from './context.ts'
 
 const maxBodyBytes = 64 * 1024
 const maxTraceLength = 512
 
+/** A version's name that may stand in the log: a token in its place may not. */
+const storableName = versionName.check(
+  z.refine(text => withoutTokens(text) === text, 'must not hold a token of the gateway'),
+)
+
 export const versionPath = z.strictObject({
   organisation_id: platformId,
   connection_id: platformId,
-  version: versionName,
+  version: storableName,
 })
 export const organisationPath = z.strictObject({ organisation_id: platformId })
 
@@ -47,9 +52,12 @@ versions
       const header = c.req.header('Idempotency-Key')
       const idempotencyKey = header === undefined ? undefined : parseIdempotencyKey(header)
       if (header !== undefined && idempotencyKey === undefined) return refused(c, badIdempotencyKey)
+      // Its body and key stand in the log, which must not hold a secret.
+      const recorded = update.body + (idempotencyKey ?? '')
+      if (withoutTokens(recorded) !== recorded) return refused(c, tokenInBody)
       const wanted: UpdateCall = { ...callOf(c), target, update }
       if (idempotencyKey !== undefined) wanted.idempotencyKey = idempotencyKey
-      return call(c, organisation_id, organisation => organisation.update(wanted))
+      return call(c, organisation_id, organisation => organisation.update(wanted), true)
     },
   )
 
@@ -60,6 +68,10 @@ versions
     call(c, c.req.valid('param').organisation_id, organisation => organisation.describeToken(callOf(c))),
   )
 
+const tokenInBody: Refusal = {
+  code: 'invalid-body',
+  fields: [{ field: 'body', message: 'must not hold a token of the gateway' }],
+}
 const badIdempotencyKey: Refusal = {
   code: 'invalid-body',
   fields: [
@@ -99,7 +111,7 @@ function refused(c: Context<AppEnv>, refusal: Refusal): Response | Promise<Respo
   if (!z.safeParse(platformId, organisation_id).success) return problem(c, refusal)
   const target: Call['target'] = {}
   if (z.safeParse(platformId, connection_id).success) target.connectionId = connection_id
-  if (z.safeParse(versionName, version).success) target.version = version
+  if (z.safeParse(storableName, version).success) target.version = version
   const action = c.req.method === 'GET' ? 'read' : 'update'
   return call(c, organisation_id, organisation =>
     organisation.refused({ ...callOf(c), target, action, refusal }),
@@ -110,11 +122,12 @@ async function call(
   c: Context<AppEnv>,
   organisationId: string,
   to: (organisation: DurableObjectStub<Organisation>) => Promise<Answer>,
+  sends = false,
 ): Promise<Response> {
   const asked = await ask(c, organisationId, to)
   if (asked.ok) return answer(c, asked.value)
   // An overloaded object has turned the call away; any other exception may have come after the send.
-  const mayBeSent = isUpdate(c) && asked.refusal.code !== 'overloaded'
+  const mayBeSent = sends && asked.refusal.code !== 'overloaded'
   return mayBeSent ? problem(c, asked.refusal, 'unknown') : problem(c, asked.refusal)
 }
 

@@ -11,6 +11,7 @@ import {
   sightings,
   startGateway,
   verifyLogs,
+  versionOf,
   versionPath,
 } from './gateway.ts'
 
@@ -18,7 +19,8 @@ let gateway: Gateway
 /** Every session value that was ever set, given out or refused here. */
 const values: string[] = []
 beforeAll(async () => {
-  gateway = await startGateway()
+  // So long between looks that none of them takes a fault that is meant for another request.
+  gateway = await startGateway({ UPSTREAM_RETRY_MS: '10000' })
   values.push(gateway.platform.cookie.slice('cookie='.length))
 })
 afterEach(async () => {
@@ -348,4 +350,15 @@ test('no token and no session value is stored, logged or answered anywhere', asy
   expect(sightings(gateway, [...secrets, ...encoded])).toEqual([])
   // The search finds what is there.
   expect(sightings(gateway, made.tokenId).length).toBeGreaterThan(0)
+})
+
+test('a new value that the platform hands out and tells in the same answer is withheld', async () => {
+  const made = await organisationWith({ cookie: newValue() })
+  const next = newValue()
+  const told = { ...versionOf(gateway, made.id), description: `your session is ${next}` }
+  gateway.platform.seed(made.id, 'CONN1', [told])
+  gateway.platform.misbehave({ kind: 'set-cookie', cookies: [`cookie=${next}; Path=/`] })
+  const answer = await read(made)
+  expect(answer.json.code).toBe('upstream-invalid-response')
+  expect(answer.text.includes(next)).toBe(false)
 })

@@ -104,3 +104,50 @@ test('of concurrent requests in one commit, all are refused or none', async () =
   )
   expect(again.every(({ status }) => status === 200)).toBe(true)
 })
+
+test('a look whose record cannot be written is taken again, and the turn is free afterwards', async () => {
+  const made = await gateway.organisation()
+  const mend = await refuse(made.id, 'update.reconciled')
+  gateway.platform.misbehave({ kind: 'drop-after' }, { method: 'PUT' })
+  gateway.platform.misbehave({ kind: 'status', status: 503 }, { method: 'GET', times: 3 })
+  expect((await put(gateway, made, { changes: { description: 'doubtful' } })).json.outcome).toBe('unknown')
+  const sent = gateway.platform.received.length
+  while (gateway.platform.received.length < sent + 1) await new Promise(resolve => setTimeout(resolve, 20))
+  await mend()
+  while (!(await eventsOf(gateway, made.id)).includes('update.reconciled')) {
+    await new Promise(resolve => setTimeout(resolve, 50))
+  }
+  expect((await put(gateway, made, { changes: { description: 'sure' } })).status).toBe(200)
+})
+
+test('an unknown outcome that cannot be written does not keep its connection for good', async () => {
+  const made = await gateway.organisation()
+  const mend = await refuse(made.id, 'update.unknown')
+  gateway.platform.misbehave({ kind: 'drop-before' }, { times: Number.POSITIVE_INFINITY })
+  expect((await put(gateway, made)).json.code).toBe('audit-unavailable')
+  gateway.platform.behave()
+  await mend()
+  while (!(await eventsOf(gateway, made.id)).includes('update.reconciled')) {
+    await new Promise(resolve => setTimeout(resolve, 50))
+  }
+  expect((await put(gateway, made)).status).toBe(200)
+})
+
+test('an idempotency key never gives out the receipt of a record that is not there', async () => {
+  const made = await gateway.organisation()
+  const mend = await refuse(made.id, 'update.succeeded')
+  const body = { ...versionOf(gateway, made.id), description: 'keyed' }
+  const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': 'k' }
+  const ask = { method: 'PUT', token: made.token, headers, body }
+  const path = versionPath(made.id, 'CONN1', '1.4.0')
+  expect((await gateway.ask(path, ask)).json).toMatchObject({ code: 'audit-unavailable', outcome: 'applied' })
+  await mend()
+  expect((await gateway.ask(path, ask)).json.code).toBe('idempotency-in-flight')
+  for (;;) {
+    const again = await gateway.ask(path, ask)
+    if (again.status === 409) continue
+    // verifyLogs compares its receipt with the record.
+    expect([again.status, again.headers['idempotency-replayed']]).toEqual([200, 'true'])
+    break
+  }
+})

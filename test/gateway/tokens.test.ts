@@ -478,3 +478,23 @@ test('no token that was given out is stored, logged or answered again', async ()
     ),
   ).toEqual([])
 })
+
+test('a token in an odd place is not kept: not in the log, not at the platform', async () => {
+  const made = await gateway.organisation()
+  const { id, token } = made
+  const path = versionPath(id, 'CONN1', '1.4.0')
+  const headers = { 'User-Agent': `ci ${token}`, 'X-Request-Id': token }
+  expect((await gateway.ask(path, { token, headers })).status).toBe(200)
+  const json = { 'Content-Type': 'application/json' }
+  const body = versionOf(gateway, id)
+  const refused = await Promise.all([
+    gateway.ask(versionPath(id, 'CONN1', token), { token }),
+    gateway.ask(path, { method: 'PUT', token, headers: json, body: { ...body, [token]: 1 } }),
+    gateway.ask(path, { method: 'PUT', token, headers: json, body: { ...body, description: `by ${token}` } }),
+    gateway.ask(path, { method: 'PUT', token, headers: { ...json, 'Idempotency-Key': token }, body }),
+  ])
+  expect(refused.map(({ status }) => status)).toEqual([400, 400, 400, 400])
+  const log = await gateway.admin('GET', `/organisations/${id}/audit`)
+  expect(log.text.includes(token)).toBe(false)
+  expect(gateway.platform.received.some(each => JSON.stringify(each).includes(token))).toBe(false)
+})
