@@ -340,15 +340,14 @@ export class Organisation extends DurableObject<Env> {
     }
   }
 
-  /** Looks at what unknown updates left behind, each in its turn, and says when to look again. */
+  /** Looks at what unknown updates left behind, one after the other, and says when to look again. */
   async #lookIntoUnsettled(): Promise<void> {
-    const deadline =
-      Date.now() + Math.min(this.#config.upstream.timeoutMs, lookPatience * this.#config.upstream.retryMs)
-    const looks = this.#unsettled.due(Date.now()).map(async inquiry => {
+    const { timeoutMs, retryMs } = this.#config.upstream
+    for (const inquiry of this.#unsettled.due(Date.now())) {
+      const deadline = Date.now() + Math.min(timeoutMs, lookPatience * retryMs)
       const sight = await this.#inspector.look(inquiry.errand, inquiry.intent, deadline)
       this.#unsettled.take(inquiry, sight, Date.now())
-    })
-    await Promise.all(looks)
+    }
     const { nextAt } = this.#unsettled
     if (nextAt === undefined) this.#agenda.done('unsettled')
     else this.#agenda.set('unsettled', nextAt)
