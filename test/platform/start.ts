@@ -3,7 +3,7 @@
 // just made.
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
 import { parseArgs, parseEnv } from 'node:util'
 import { adminSecret, completeDevVars } from './dev-vars.ts'
 import { type Platform, startPlatform } from './platform.ts'
@@ -165,8 +165,7 @@ function administrator(): string {
   const text = readFileSync(DEV_VARS, 'utf8')
   const found = [...text.matchAll(/^ADMIN_TOKEN=[^:\n]*:(.*)$/gm)].map(match => match[1]).join('\n')
   if (found !== adminSecret(parseEnv(text))) return '-H "Authorization: Bearer $ADMIN_SECRET"'
-  const path = relative(process.env.INIT_CWD ?? process.cwd(), DEV_VARS)
-  return `-H "Authorization: Bearer $(sed -n 's/^ADMIN_TOKEN=[^:]*://p' '${path}')"`
+  return `-H "Authorization: Bearer $(sed -n 's/^ADMIN_TOKEN=[^:]*://p' '${DEV_VARS}')"`
 }
 
 async function stop(code: number): Promise<void> {
