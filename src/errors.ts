@@ -191,7 +191,7 @@ export const problems: Record<Code, Problem> = {
   internal: {
     status: 500,
     title: 'Something unforeseen happened in the gateway',
-    remedy: 'Report it with instance, by which the operator finds it in the logs.',
+    remedy: 'Report it with instance, which is in the logs.',
   },
 }
 

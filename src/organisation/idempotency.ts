@@ -16,8 +16,11 @@ export interface IdempotencyRow {
   expiresAt: number
 }
 
-/** What a key says to a request that bears it. */
-export type Claim = { kind: 'new' | 'in-flight' | 'mismatch' } | { kind: 'done'; answer: Answer }
+/** What a key says to a request that bears it; `row` is the claim of a new one, to be given up by who made it. */
+export type Claim =
+  | { kind: 'new'; row: IdempotencyRow }
+  | { kind: 'in-flight' | 'mismatch' }
+  | { kind: 'done'; answer: Answer }
 
 const lifetimeMs = 86_400_000
 export const sweepMs = 3_600_000
@@ -46,8 +49,9 @@ export class Idempotency {
       return row.answer === null ? { kind: 'in-flight' } : { kind: 'done', answer: JSON.parse(row.answer) }
     }
     this.#reserved.delete(scope)
-    this.#recent.set(scope, { scope, fingerprint, answer: null, expiresAt: nowMs + lifetimeMs })
-    return { kind: 'new' }
+    const claimed = { scope, fingerprint, answer: null, expiresAt: nowMs + lifetimeMs }
+    this.#recent.set(scope, claimed)
+    return { kind: 'new', row: claimed }
   }
 
   /** Makes a claim durable, in the transaction of the record that says what it was claimed for. */
@@ -81,9 +85,9 @@ export class Idempotency {
     if (row) this.#change({ ...row, expiresAt: 0 }, () => this.#tables.deleteIdempotency(scope))
   }
 
-  /** Gives up a claim that was never reserved. */
-  abandon(scope: string): void {
-    if (!this.#reserved.has(scope)) this.#forget(scope)
+  /** Gives up a claim that was never reserved; not that of another request, which may have come after a release. */
+  abandon(row: IdempotencyRow): void {
+    if (!this.#reserved.has(row.scope)) this.#forgetIf(row)
   }
 
   /** Holds a row in memory until its write is on disk; a new claim may have come by then. */
@@ -91,11 +95,13 @@ export class Idempotency {
     this.#recent.set(row.scope, row)
     this.#queue.add(() => write(row))
     this.#queue.committed().then(
-      () => {
-        if (this.#recent.get(row.scope) === row) this.#forget(row.scope)
-      },
+      () => this.#forgetIf(row),
       () => {},
     )
+  }
+
+  #forgetIf(row: IdempotencyRow): void {
+    if (this.#recent.get(row.scope) === row) this.#forget(row.scope)
   }
 
   #forget(scope: string): void {

@@ -121,7 +121,7 @@ export class Organisation extends DurableObject<Env> {
     try {
       this.#load()
     } catch {
-      this.ctx.abort('the storage can be neither written nor read')
+      this.ctx.abort('storage unreadable')
     }
   }
 

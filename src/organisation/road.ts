@@ -146,22 +146,14 @@ export class Road {
 
     const { idempotency, now } = this.#on
     const claim = idempotency.claim(scope, call.update.sha256, now())
-    switch (claim.kind) {
-      case 'done':
-        return this.#replay(call, admission, claim.answer)
-      case 'in-flight':
-        return this.#refuse(call, 'update', {
-          ...admission,
-          refusal: { code: 'idempotency-in-flight', retryAfterSeconds: 1 },
-        })
-      case 'mismatch':
-        return this.#refuse(call, 'update', { ...admission, refusal: { code: 'idempotency-mismatch' } })
-      case 'new': {
-        // Durable with the reservation; what ends before it leaves the key free.
-        const answer = await this.#inTurn(call, admission, deadline, scope)
-        idempotency.abandon(scope)
-        return answer
-      }
+    if (claim.kind === 'done') return this.#replay(call, admission, claim.answer)
+    if (claim.kind !== 'new')
+      return this.#refuse(call, 'update', { ...admission, refusal: keyRefusals[claim.kind] })
+    try {
+      // Durable with the reservation; what ends before it leaves the key free.
+      return await this.#inTurn(call, admission, deadline, scope)
+    } finally {
+      idempotency.abandon(claim.row)
     }
   }
 
@@ -345,6 +337,11 @@ const outcomes = {
   'not-sent': 'update.failed',
   unknown: 'update.unknown',
 } as const
+
+const keyRefusals: Record<'in-flight' | 'mismatch', Refusal> = {
+  'in-flight': { code: 'idempotency-in-flight', retryAfterSeconds: 1 },
+  mismatch: { code: 'idempotency-mismatch' },
+}
 
 /** What a call's idempotency key is unique within. */
 function scopeOf({ credential, target, idempotencyKey }: UpdateCall): string | undefined {

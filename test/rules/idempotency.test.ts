@@ -86,6 +86,21 @@ test('a key is new again after 24 hours, and not before', () => {
   expect(idempotency.claim('s', 'other', 86_400_000).kind).toBe('new')
 })
 
+test('giving up a claim leaves that of who came after the release', () => {
+  const { idempotency, commit } = keys()
+  const first = idempotency.claim('s', 'f', 0)
+  idempotency.reserve('s', 0)
+  commit()
+  idempotency.release('s')
+  const second = idempotency.claim('s', 'f', 1)
+  expect([first.kind, second.kind]).toEqual(['new', 'new'])
+  commit()
+  if (first.kind === 'new') idempotency.abandon(first.row)
+  expect(idempotency.claim('s', 'f', 2).kind).toBe('in-flight')
+  if (second.kind === 'new') idempotency.abandon(second.row)
+  expect(idempotency.claim('s', 'f', 3).kind).toBe('new')
+})
+
 test('whatever happens, whenever it is committed: one runs at a time, and what is done stays done', () => {
   const step = fc.constantFrom('claim', 'other', 'reserve', 'settle', 'release', 'commit')
   fc.assert(
