@@ -38,6 +38,8 @@ export interface Heard {
   setCookies: readonly string[]
 }
 
+const forgotten = { sealed: null, names: [], rejected: false, owner: null, expiresAt: null, probe: null }
+
 export class SessionStore {
   readonly #tables: Tables
   readonly #queue: CommitQueue
@@ -106,6 +108,9 @@ export class SessionStore {
       lastUsedAt: null,
       rejected: false,
       lastRejectedAt: null,
+      owner: body.owner ?? null,
+      expiresAt: body.expiresAt ? Date.parse(body.expiresAt) : null,
+      probe: body.probe ?? null,
     }
     this.#put(row)
     const session = { generation: row.generation, cookies: row.names }
@@ -115,7 +120,7 @@ export class SessionStore {
   /** Forgets the session; undefined where there is none. Its generation is never used again. */
   delete(call: AdminCall, nowMs: number): Written | undefined {
     if (!this.#row?.sealed) return undefined
-    this.#put({ ...this.#row, sealed: null, names: [], rejected: false })
+    this.#put({ ...this.#row, ...forgotten })
     const session = { generation: this.#row.generation }
     return this.#log.append({ ...byAdmin(call), event: 'session.deleted', session }, nowMs)
   }

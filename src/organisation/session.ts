@@ -4,7 +4,8 @@
  */
 import * as z from 'zod/mini'
 import { deriveKey, fromBase64, open, Secret, seal } from '../crypto.ts'
-import { instant } from './tokens.ts'
+import { dateTime, platformId, versionName } from '../update/connection-version.ts'
+import { instant, printable } from './tokens.ts'
 
 /** A session as it is stored. `sealed` is null once deleted; `generation` lives on, so that none is used twice. */
 export interface SessionRow {
@@ -17,6 +18,17 @@ export interface SessionRow {
   lastUsedAt: number | null
   rejected: boolean
   lastRejectedAt: number | null
+  /** Who signed in to get it, in an admin's words. */
+  owner: string | null
+  expiresAt: number | null
+  /** The version that tells whether the session still stands. */
+  probe: Probe | null
+}
+
+/** A version that a session can read. */
+export interface Probe {
+  connectionId: string
+  version: string
 }
 
 const maxHeaderLength = 8192
@@ -48,6 +60,9 @@ export const newSession = z
         ),
       ),
     ),
+    probe: z.optional(z.strictObject({ connectionId: platformId, version: versionName })),
+    owner: z.optional(printable),
+    expiresAt: z.optional(z.nullable(dateTime)),
   })
   .check(
     z.refine(
@@ -157,6 +172,7 @@ export interface SessionView {
   setAt: string | null
   lastUsedAt: string | null
   lastRejectedAt: string | null
+  probe?: Probe
 }
 
 /** The state of a session for the platform that the gateway now points at; one set for another is missing. */
@@ -166,10 +182,11 @@ export function viewSession(row: SessionRow | undefined, baseUrl: string): Sessi
     state: !present ? 'missing' : row.rejected ? 'rejected' : 'active',
     cookies: present ? row.names : [],
     generation: row?.generation ?? 0,
-    owner: null,
-    expiresAt: null,
+    owner: present ? row.owner : null,
+    expiresAt: present ? instant(row.expiresAt) : null,
     setAt: present ? instant(row.setAt) : null,
     lastUsedAt: present ? instant(row.lastUsedAt) : null,
     lastRejectedAt: present ? instant(row.lastRejectedAt) : null,
+    ...(present && row.probe ? { probe: row.probe } : {}),
   }
 }

@@ -1,10 +1,11 @@
 /**
- * Owns all SQL of an organisation's object: the schema, its migrations and every statement. Rows in, rows out.
+ * Owns every statement over an organisation's object; the schema is in schema.ts. Rows in, rows out.
  * Never decides and never waits; who calls sees to the transaction.
  */
 import type { AuditFilter } from './audit-query.ts'
 import type { IdempotencyRow } from './idempotency.ts'
 import { closes } from './record.ts'
+import { migrate } from './schema.ts'
 import type { SessionRow } from './session.ts'
 import type { TokenRow } from './tokens.ts'
 import { hashBytes } from './tree.ts'
@@ -34,41 +35,6 @@ export interface DueRow {
   at: number
 }
 
-/**
- * One entry a version, oldest first; never changed once released. Times are milliseconds since 1970. The tree's nodes
- * stand in the row of the record that completes them, so that they cost no row of their own.
- */
-const migrations = [
-  `create table organisation (id text not null, created_at integer not null);
-   create table tokens (
-     id text primary key, name text not null, digest blob not null, previous_digest blob, previous_until integer,
-     scope text not null, rate_requests integer not null, rate_window_seconds integer not null,
-     created_at integer not null, created_by text not null, lifetime_ms integer, expires_at integer, revoked_at integer
-   ) without rowid;
-   create table session (
-     only_row integer primary key check (only_row = 1), generation integer not null, base_url text not null,
-     sealed blob, names text not null, set_at integer, last_used_at integer, rejected integer not null,
-     last_rejected_at integer
-   );
-   create table records (
-     seq integer primary key, time integer not null, event text not null, actor text, connection_id text,
-     version text, request_id text, attempt integer, open_from integer not null, intent text, record text not null,
-     hashes blob not null
-   );
-   create index records_by_actor on records (actor);
-   create index records_by_connection on records (connection_id);
-   create index records_by_request on records (request_id);
-   create table due (kind text primary key, at integer not null) without rowid;`,
-  `create table unsettled (
-     attempt integer primary key, connection_id text not null, looks integer not null, missed integer not null,
-     next_at integer not null, until_at integer not null
-   );
-   create table idempotency (
-     scope text primary key, fingerprint text not null, answer text, expires_at integer not null
-   ) without rowid;
-   create index idempotency_by_expiry on idempotency (expires_at);`,
-]
-
 export class Tables {
   readonly #sql: SqlStorage
 
@@ -93,20 +59,20 @@ export class Tables {
 
   /** Makes the tables, or brings them up to date; one transaction must be around it. */
   migrate(): void {
-    this.#sql.exec('create table if not exists schema (version integer not null)')
-    const row = this.#sql.exec<{ version: number }>('select version from schema').toArray()[0]
-    if (!row) this.#sql.exec('insert into schema values (0)')
-    const version = row?.version ?? 0
-    for (const statements of migrations.slice(version)) this.#sql.exec(statements)
-    if (version < migrations.length) this.#sql.exec('update schema set version = ?', migrations.length)
+    migrate(this.#sql)
   }
 
   #read<T extends Record<string, SqlStorageValue>>(select: string, ...bindings: unknown[]): T[] {
     return this.#exist ? this.#sql.exec<T>(select, ...bindings).toArray() : []
   }
 
+  #put(table: string, ...values: unknown[]): void {
+    const places = values.map(() => '?').join(', ')
+    this.#sql.exec(`insert or replace into ${table} values (${places})`, ...values)
+  }
+
   insertOrganisation(id: string, createdAt: number): void {
-    this.#sql.exec('insert into organisation values (?, ?)', id, createdAt)
+    this.#put('organisation', id, createdAt)
   }
 
   organisation(): { id: string; createdAt: number } | undefined {
@@ -151,8 +117,8 @@ export class Tables {
   }
 
   putToken(row: TokenRow): void {
-    this.#sql.exec(
-      'insert or replace into tokens values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    this.#put(
+      'tokens',
       row.id,
       row.name,
       row.digest,
@@ -181,13 +147,17 @@ export class Tables {
         lastUsedAt: row.last_used_at as number | null,
         rejected: row.rejected === 1,
         lastRejectedAt: row.last_rejected_at as number | null,
+        owner: row.owner as string | null,
+        expiresAt: row.expires_at as number | null,
+        probe: row.probe === null ? null : JSON.parse(row.probe as string),
       }
     )
   }
 
   putSession(row: SessionRow): void {
-    this.#sql.exec(
-      'insert or replace into session values (1, ?, ?, ?, ?, ?, ?, ?, ?)',
+    this.#put(
+      'session',
+      1,
       row.generation,
       row.baseUrl,
       row.sealed,
@@ -196,6 +166,9 @@ export class Tables {
       row.lastUsedAt,
       row.rejected ? 1 : 0,
       row.lastRejectedAt,
+      row.owner,
+      row.expiresAt,
+      row.probe && JSON.stringify(row.probe),
     )
   }
 
@@ -204,7 +177,7 @@ export class Tables {
   }
 
   putDue(kind: string, at: number): void {
-    this.#sql.exec('insert or replace into due values (?, ?)', kind, at)
+    this.#put('due', kind, at)
   }
 
   deleteDue(kind: string): void {
@@ -220,8 +193,7 @@ export class Tables {
 
   putUnsettled(row: UnsettledRow): void {
     const { attempt, connectionId, looks, missed, nextAt, untilAt } = row
-    const values = [attempt, connectionId, looks, missed, nextAt, untilAt]
-    this.#sql.exec('insert or replace into unsettled values (?, ?, ?, ?, ?, ?)', ...values)
+    this.#put('unsettled', attempt, connectionId, looks, missed, nextAt, untilAt)
   }
 
   deleteUnsettled(attempt: number): void {
@@ -235,8 +207,7 @@ export class Tables {
   }
 
   putIdempotency({ scope, fingerprint, answer, expiresAt }: IdempotencyRow): void {
-    const values = [scope, fingerprint, answer, expiresAt]
-    this.#sql.exec('insert or replace into idempotency values (?, ?, ?, ?)', ...values)
+    this.#put('idempotency', scope, fingerprint, answer, expiresAt)
   }
 
   deleteIdempotency(scope: string): void {

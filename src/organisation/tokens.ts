@@ -5,6 +5,7 @@
 import * as z from 'zod/mini'
 import type { Scope, TokenState } from '../auth/caller.ts'
 import type { Credential } from '../auth/token.ts'
+import { dateTime } from '../update/connection-version.ts'
 import type { RateLimit } from './rates.ts'
 
 /** A token as it is stored. Times are milliseconds since 1970; `lifetimeMs` null means that it never expires. */
@@ -22,7 +23,8 @@ const dayMs = 86_400_000
 const defaultLifetimeMs = 90 * dayMs
 const maxGraceSeconds = 7 * 86_400
 
-const printable = z.string().check(
+/** A name that a person gives. */
+export const printable = z.string().check(
   z.minLength(1),
   z.maxLength(100),
   z.refine(
@@ -60,11 +62,7 @@ export const newToken = z.strictObject({
       .check(z.minLength(1), z.maxLength(100)),
     ['*'],
   ),
-  expiresAt: z.optional(
-    z.nullable(
-      z.iso.datetime({ offset: true, error: 'must be an RFC 3339 date-time with an offset, or null' }),
-    ),
-  ),
+  expiresAt: z.optional(z.nullable(dateTime)),
   rateLimit: z._default(
     z.strictObject({
       requests: z.int().check(z.gte(1), z.lte(100_000)),

@@ -3,12 +3,11 @@
  * the one string that an update is serialised to. Never reads a request.
  */
 import * as z from 'zod/mini'
-import en from 'zod/v4/locales/en.js'
 import { sha256, toHex } from '../crypto.ts'
 import type { FieldError } from '../errors.ts'
 
 // zod/mini brings no words of its own; without these every message is "Invalid input".
-z.config(en())
+z.config({ localeError: complaint })
 
 /** Ids of the platform (ULIDs in practice) as they may stand in a path. */
 export const platformId = z
@@ -45,7 +44,10 @@ const text = z.string().check(
 )
 
 /** RFC 3339, section 5.6, with an offset. Leap seconds are refused, as Go's time package refuses them. */
-const dateTime = z.iso.datetime({ offset: true, error: 'must be an RFC 3339 date-time with an offset' })
+export const dateTime = z.iso.datetime({
+  offset: true,
+  error: 'must be an RFC 3339 date-time with an offset',
+})
 
 /** The platform's ConnectionVersion (Connect API v1alpha1). Strict: an unknown key would otherwise be dropped without a word. */
 export const connectionVersion = z.strictObject({
@@ -75,6 +77,24 @@ export function serialise(version: ConnectionVersion): Update {
   const body = JSON.stringify(version)
   return { body, sha256: toHex(sha256(body)), bytes: Buffer.byteLength(body), name: version.name }
 }
+
+/** What a value must be, of those checks that have no words of their own. Never repeats the value. */
+function complaint(issue: z.core.$ZodRawIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.input === undefined ? 'must be given' : `must be of type ${issue.expected}`
+    case 'invalid_value':
+      return `must be one of ${issue.values.join(', ')}`
+    case 'too_small':
+      return `must be at least ${issue.minimum}${sizes[issue.origin] ?? ''}`
+    case 'too_big':
+      return `must be at most ${issue.maximum}${sizes[issue.origin] ?? ''}`
+    default:
+      return 'is not acceptable'
+  }
+}
+
+const sizes: Record<string, string> = { string: ' characters long', array: ' items long' }
 
 const maxFields = 100
 const maxFieldLength = 200

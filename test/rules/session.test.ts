@@ -161,18 +161,24 @@ describe('showing', () => {
     lastUsedAt: 2_000,
     rejected: false,
     lastRejectedAt: null,
+    owner: 'ops@example.com',
+    expiresAt: 4_000,
+    probe: { connectionId: 'CONN1', version: '1.4.0' },
   }
   const active = {
     state: 'active',
     cookies: ['theme', 'sid'],
     generation: 3,
-    owner: null,
-    expiresAt: null,
+    owner: 'ops@example.com',
+    expiresAt: '1970-01-01T00:00:04.000Z',
     setAt: '1970-01-01T00:00:01.000Z',
     lastUsedAt: '1970-01-01T00:00:02.000Z',
     lastRejectedAt: null,
+    probe: { connectionId: 'CONN1', version: '1.4.0' },
   }
-  const missing = { ...active, state: 'missing', cookies: [], setAt: null, lastUsedAt: null }
+  const nothing = { owner: null, expiresAt: null, setAt: null, lastUsedAt: null }
+  const { probe: _, ...unprobed } = active
+  const missing = { ...unprobed, state: 'missing', cookies: [], ...nothing }
 
   test.each<[string, SessionRow | undefined, object]>([
     ['none', undefined, { ...missing, generation: 0 }],
@@ -194,6 +200,6 @@ describe('showing', () => {
     const view = viewSession(stored, baseUrl)
     expect(view).toEqual(expected)
     // Neither the value nor what it is sealed to: there is no field for it.
-    expect(Object.keys(view)).toEqual(Object.keys(active))
+    expect(Object.keys(view)).toEqual(Object.keys(expected))
   })
 })

@@ -1,0 +1,57 @@
+/**
+ * Owns the schema of an organisation's object, and how an older one is brought up to date. The statements over it are
+ * in tables.ts.
+ */
+
+/**
+ * One entry a version, oldest first; never changed once released. Times are milliseconds since 1970. The tree's nodes
+ * stand in the row of the record that completes them, so that they cost no row of their own.
+ */
+const migrations = [
+  `create table organisation (id text not null, created_at integer not null);
+   create table tokens (
+     id text primary key, name text not null, digest blob not null, previous_digest blob, previous_until integer,
+     scope text not null, rate_requests integer not null, rate_window_seconds integer not null,
+     created_at integer not null, created_by text not null, lifetime_ms integer, expires_at integer, revoked_at integer
+   ) without rowid;
+   create table session (
+     only_row integer primary key check (only_row = 1), generation integer not null, base_url text not null,
+     sealed blob, names text not null, set_at integer, last_used_at integer, rejected integer not null,
+     last_rejected_at integer
+   );
+   create table records (
+     seq integer primary key, time integer not null, event text not null, actor text, connection_id text,
+     version text, request_id text, attempt integer, open_from integer not null, intent text, record text not null,
+     hashes blob not null
+   );
+   create index records_by_actor on records (actor);
+   create index records_by_connection on records (connection_id);
+   create index records_by_request on records (request_id);
+   create table due (kind text primary key, at integer not null) without rowid;`,
+  `create table unsettled (
+     attempt integer primary key, connection_id text not null, looks integer not null, missed integer not null,
+     next_at integer not null, until_at integer not null
+   );
+   create table idempotency (
+     scope text primary key, fingerprint text not null, answer text, expires_at integer not null
+   ) without rowid;
+   create index idempotency_by_expiry on idempotency (expires_at);`,
+  `alter table session add column owner text;
+   alter table session add column expires_at integer;
+   alter table session add column probe text;
+   create table rates (token text primary key, started_at integer not null) without rowid;
+   create table alerts (
+     key text primary key, event text not null, first_seq integer not null, last_seq integer not null,
+     count integer not null, tries integer not null, next_at integer not null, sent_at integer
+   ) without rowid;`,
+]
+
+/** Makes the tables, or brings them up to date; one transaction must be around it. */
+export function migrate(sql: SqlStorage): void {
+  sql.exec('create table if not exists schema (version integer not null)')
+  const row = sql.exec<{ version: number }>('select version from schema').toArray()[0]
+  if (!row) sql.exec('insert into schema values (0)')
+  const version = row?.version ?? 0
+  for (const statements of migrations.slice(version)) sql.exec(statements)
+  if (version < migrations.length) sql.exec('update schema set version = ?', migrations.length)
+}
