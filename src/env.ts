@@ -13,11 +13,15 @@ export interface AdminSecret {
 export interface Config {
   /** `retryMs`: the base of the backoff between tries, and of the pauses between later looks. */
   upstream: { baseUrl: string; timeoutMs: number; retryMs: number }
+  /** How much an organisation's object may hold. */
+  storageBytes: number
   admins: readonly AdminSecret[]
   /** The newest first; the second, if any, only opens what it once sealed. */
   sealingKeys: readonly [Secret, ...Secret[]]
   directory: Env['DIRECTORY']
   organisations: Env['ORGANISATION']
+  /** Counts refused credentials by client address. */
+  addressLimit: Env['ADDRESS_LIMIT']
   locationHint: DurableObjectLocationHint | undefined
 }
 
@@ -78,8 +82,9 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
   }
 
   const baseUrl = optional('UPSTREAM_BASE_URL', parseBaseUrl) ?? production
-  const timeoutMs = optional('UPSTREAM_TIMEOUT_MS', milliseconds(100, 120_000)) ?? 10_000
-  const retryMs = optional('UPSTREAM_RETRY_MS', milliseconds(1, 10_000)) ?? 250
+  const timeoutMs = optional('UPSTREAM_TIMEOUT_MS', wholeNumber('milliseconds', 100, 120_000)) ?? 10_000
+  const retryMs = optional('UPSTREAM_RETRY_MS', wholeNumber('milliseconds', 1, 10_000)) ?? 250
+  const storageMb = optional('ORGANISATION_STORAGE_MB', wholeNumber('megabytes', 1, 10_000)) ?? 10_000
   const admins = required('ADMIN_TOKEN', parseAdmins)
   const sealingKey = required('SEALING_KEY', parseSealingKey)
   const previousKey = optional('SEALING_KEY_PREVIOUS', parseSealingKey)
@@ -88,6 +93,7 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
   const locationHint = optional('ORGANISATION_LOCATION_HINT', oneOf(locationHints))
   let organisations = binding<Env['ORGANISATION']>('ORGANISATION')
   let directory = binding<Env['DIRECTORY']>('DIRECTORY')
+  const addressLimit = binding<Env['ADDRESS_LIMIT']>('ADDRESS_LIMIT')
   if (failing.length === 0 && jurisdiction) {
     try {
       organisations = organisations.jurisdiction(jurisdiction)
@@ -101,10 +107,12 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
     ok: true,
     config: {
       upstream: { baseUrl, timeoutMs, retryMs },
+      storageBytes: storageMb * 1_000_000,
       admins,
       sealingKeys: previousKey ? [sealingKey, previousKey] : [sealingKey],
       organisations,
       directory,
+      addressLimit,
       locationHint,
     },
   }
@@ -131,12 +139,12 @@ function parseBaseUrl(text: string): Parsed<string> {
   return { value: url.href.replace(/\/+$/, '') }
 }
 
-function milliseconds(least: number, most: number): (text: string) => Parsed<number> {
+function wholeNumber(unit: string, least: number, most: number): (text: string) => Parsed<number> {
   return text => {
-    const ms = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN
-    return ms >= least && ms <= most
-      ? { value: ms }
-      : { problem: `must be a whole number of milliseconds from ${least} to ${most}` }
+    const value = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN
+    return value >= least && value <= most
+      ? { value }
+      : { problem: `must be a whole number of ${unit} from ${least} to ${most}` }
   }
 }
 

@@ -21,10 +21,15 @@ export type Refusal =
   | { code: 'malformed-json' | 'unsupported-media-type' | 'not-found' | 'session-missing'; detail: string }
   | { code: 'method-not-allowed'; allow: readonly string[] }
   | { code: 'invalid-token'; reason: CredentialReason }
-  | { code: 'rate-limited' | 'overloaded' | 'idempotency-in-flight'; retryAfterSeconds: number }
+  | {
+      code: 'rate-limited' | 'overloaded' | 'idempotency-in-flight'
+      retryAfterSeconds: number
+      detail?: string
+    }
   | { code: 'body-too-large'; limitBytes: number }
   | { code: 'upstream-rejected'; status: number; upstream: PlatformError }
   | { code: 'upstream-invalid-response'; detail: string }
+  | { code: 'session-rejected' | 'audit-unavailable'; detail?: string }
   | { code: 'not-configured'; failing: readonly string[] }
   | {
       code:
@@ -34,8 +39,6 @@ export type Refusal =
         | 'upstream-unreachable'
         | 'upstream-failed'
         | 'upstream-timeout'
-        | 'session-rejected'
-        | 'audit-unavailable'
         | 'interrupted'
         | 'internal'
     }
@@ -137,7 +140,7 @@ export const problems: Record<Code, Problem> = {
   },
   'rate-limited': {
     status: 429,
-    title: 'The token has used up its rate',
+    title: 'The rate is used up',
     remedy: 'Wait as long as Retry-After says. An administrator can make a token with a higher rate.',
   },
   'upstream-rejected': {
@@ -203,12 +206,6 @@ export function statusOf(refusal: Refusal): number {
 /** What went wrong in words for the caller, with the refusal's evidence in it. */
 export function detailOf(refusal: Refusal): string {
   switch (refusal.code) {
-    case 'malformed-json':
-    case 'unsupported-media-type':
-    case 'not-found':
-    case 'session-missing':
-    case 'upstream-invalid-response':
-      return refusal.detail
     case 'body-too-large':
       return `The body has more than ${refusal.limitBytes} bytes.`
     case 'upstream-rejected':
@@ -218,7 +215,7 @@ export function detailOf(refusal: Refusal): string {
     case 'invalid-body':
       return inWords(refusal.fields)
     default:
-      return `${problems[refusal.code].title}.`
+      return ('detail' in refusal && refusal.detail) || `${problems[refusal.code].title}.`
   }
 }
 

@@ -18,7 +18,7 @@ interface Import {
 
 /** What each part may import besides its own files. `base` is what stands on nothing. */
 const arrows: Record<string, readonly string[]> = {
-  index: ['app', 'organisation'],
+  index: ['app', 'routes', 'organisation'],
   app: ['routes'],
   routes: ['auth', 'update', 'organisation', 'upstream', 'base'],
   organisation: ['auth', 'update', 'upstream', 'base'],
@@ -211,7 +211,7 @@ const notDrawn: [string, string][] = [
   ['src/routes/meta.ts', '../app.ts'],
   ['src/app.ts', './organisation/organisation.ts'],
   ['src/app.ts', './auth/token.ts'],
-  ['src/index.ts', './routes/meta.ts'],
+  ['src/index.ts', './auth/token.ts'],
 ]
 test.each(notDrawn)('%s must not import %s', (path, from) => {
   const to = posix.join(posix.dirname(path), from)

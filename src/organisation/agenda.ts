@@ -25,6 +25,10 @@ export class Agenda {
     this.#alarmAt = undefined
   }
 
+  has(kind: Due): boolean {
+    return this.#schedule.at(kind) !== undefined
+  }
+
   /** Makes a kind due at `at` or, where it is due earlier already, leaves it. */
   noLaterThan(kind: Due, at: number): void {
     const current = this.#schedule.at(kind)

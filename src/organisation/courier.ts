@@ -2,7 +2,7 @@
  * Owns one exchange with the platform: waits for a slot, opens the session, sends, judges the answer, and hears from it
  * whether the session still stands. No clock and no network of its own: both are passed in.
  */
-import { sha256, toHex } from '../crypto.ts'
+import { type Secret, sha256, toHex } from '../crypto.ts'
 import { ok, type Refusal, type Result, refuse } from '../errors.ts'
 import type { Trace } from '../upstream/headers.ts'
 import type { UpstreamRequest } from '../upstream/request.ts'
@@ -30,12 +30,15 @@ export interface Errand extends Origin {
   target: { connectionId: string; version: string }
   trace: Trace
   body?: string
+  /** A Cookie header to try instead of the session. */
+  candidate?: Secret
 }
 
 /** What an errand came to. */
 export interface Exchange {
   verdict: Verdict
   upstream: NonNullable<Entry['upstream']>
+  setCookies: readonly string[]
 }
 
 export class Courier {
@@ -66,7 +69,10 @@ export class Courier {
     try {
       const refusal = (await whenReady(slot, deadline, this.#world)) ?? objection()
       if (refusal) return refuse(refusal)
-      const opened = this.#session.open()
+      // No session has the generation 0: what a candidate is told counts for none.
+      const opened = errand.candidate
+        ? ok({ cookie: errand.candidate, generation: 0 })
+        : this.#session.open(this.#world.now())
       return opened.ok
         ? ok(await this.#send(errand, opened.value.cookie, opened.value.generation, deadline))
         : opened
@@ -102,6 +108,7 @@ export class Courier {
     const digest = text === undefined ? undefined : toHex(sha256(text))
     return {
       verdict,
+      setCookies,
       upstream: { status, durationMs: now - startedAt, attempts: 1, sha256: digest, generation },
     }
   }

@@ -11,31 +11,39 @@ export interface Summary {
   sessionState: string
   /** Tokens that are neither revoked nor expired, when it last said so. */
   tokens: number
+  /** What its object stores. */
+  bytes: number
 }
 
 export class Directory extends DurableObject<Env> {
+  constructor(state: DurableObjectState, env: Env) {
+    super(state, env)
+    // A column that came later than the table.
+    const columns = state.storage.sql.exec(`select name from pragma_table_info('organisations')`).toArray()
+    if (columns.length > 0 && !columns.some(({ name }) => name === 'bytes')) {
+      state.storage.sql.exec('alter table organisations add column bytes integer not null default 0')
+    }
+  }
+
   /** Takes an organisation's latest state. */
   async put(summary: Summary): Promise<void> {
     const { sql } = this.ctx.storage
     sql.exec(
       `create table if not exists organisations
-         (id text primary key, created_at integer not null, session_state text not null, tokens integer not null) without rowid`,
+         (id text primary key, created_at integer not null, session_state text not null, tokens integer not null,
+          bytes integer not null default 0) without rowid`,
     )
-    const { organisationId, createdAt, sessionState, tokens } = summary
-    sql.exec(
-      'insert or replace into organisations values (?, ?, ?, ?)',
-      organisationId,
-      createdAt,
-      sessionState,
-      tokens,
-    )
+    const { organisationId, createdAt, sessionState, tokens, bytes } = summary
+    const values = [organisationId, createdAt, sessionState, tokens, bytes]
+    sql.exec('insert or replace into organisations values (?, ?, ?, ?, ?)', ...values)
   }
 
   /** At most `limit` organisations whose ids come after `after`, by id. */
   async list(after: string, limit: number): Promise<Summary[]> {
     const { sql } = this.ctx.storage
     if (sql.exec(`select 1 from sqlite_master where name = 'organisations'`).toArray().length === 0) return []
-    const columns = 'id as organisationId, created_at as createdAt, session_state as sessionState, tokens'
+    const columns =
+      'id as organisationId, created_at as createdAt, session_state as sessionState, tokens, bytes'
     return sql
       .exec(`select ${columns} from organisations where id > ? order by id limit ?`, after, limit)
       .toArray() as unknown as Summary[]

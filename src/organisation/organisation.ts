@@ -5,16 +5,18 @@
  */
 import { DurableObject } from 'cloudflare:workers'
 import type { Credential } from '../auth/token.ts'
-import { type Config, readConfig } from '../env.ts'
+import { readConfig } from '../env.ts'
 import { ok, type Result, refuse } from '../errors.ts'
 import { forward } from '../upstream/forward.ts'
 import { Agenda } from './agenda.ts'
 import { AuditLog } from './audit-log.ts'
 import type { AuditQuery } from './audit-query.ts'
 import { type AuditPage, auditExport, auditPage } from './audit-reader.ts'
+import { Capacity } from './capacity.ts'
+import { Chores, directoryRetryMs } from './chores.ts'
 import { CommitQueue } from './commit-queue.ts'
 import { Courier, type World } from './courier.ts'
-import { Idempotency, sweepMs } from './idempotency.ts'
+import { Idempotency } from './idempotency.ts'
 import type {
   AdminCall,
   Answer,
@@ -25,9 +27,9 @@ import type {
   RevokedToken,
   UpdateCall,
 } from './messages.ts'
-import { type Actor, about, lostOutcome } from './record.ts'
-import { attemptMargin, newTurns, Road } from './road.ts'
-import type { Due } from './schedule.ts'
+import { Prober } from './prober.ts'
+import { type Actor, about } from './record.ts'
+import { newTurns, Road } from './road.ts'
 import type { NewSession, SessionView } from './session.ts'
 import { SessionStore } from './session-store.ts'
 import { Slots } from './slots.ts'
@@ -41,13 +43,9 @@ import { Writer } from './writer.ts'
 const callerSlots = 5
 const alarmSlots = 1
 const maxWaiting = 256
-const directoryRetryMs = 5_000
 const unconfiguredRetryMs = 60_000
-/** How long one look of the alarm may take, in times the backoff's base. */
-const lookPatience = 16
 
 export class Organisation extends DurableObject<Env> {
-  readonly #config!: Config
   readonly #tables!: Tables
   readonly #queue!: CommitQueue
   readonly #log!: AuditLog
@@ -56,23 +54,25 @@ export class Organisation extends DurableObject<Env> {
   readonly #session!: SessionStore
   readonly #unsettled!: Unsettled
   readonly #inspector!: Writer
+  readonly #prober!: Prober
+  readonly #capacity!: Capacity
   readonly #idempotency!: Idempotency
   readonly #road!: Road
+  readonly #chores!: Chores
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env)
     const config = readConfig(env)
     // Nothing works without, and the edge lets nothing through; but the alarm must live on, so this must not throw.
     if (!config.ok) return
-    const { upstream, sealingKeys } = config.config
-    this.#config = config.config
+    const { upstream, sealingKeys, directory, storageBytes } = config.config
     this.#tables = new Tables(state.storage.sql)
     const nextTurn = (run: () => void) => void setTimeout(run, 0)
     this.#queue = new CommitQueue(state.storage, nextTurn, () => this.#startAnew())
     this.#log = new AuditLog(this.#tables, this.#queue)
     this.#agenda = new Agenda(this.#tables, this.#queue, at => void state.storage.setAlarm(at))
     this.#tokens = new TokenStore(this.#tables, this.#queue, this.#log)
-    const custody = { baseUrl: upstream.baseUrl, keys: sealingKeys }
+    const custody = { baseUrl: upstream.baseUrl, keys: sealingKeys, retryMs: upstream.retryMs }
     this.#session = new SessionStore(this.#tables, this.#queue, this.#log, custody)
     const world: World = {
       now: () => Date.now(),
@@ -87,7 +87,10 @@ export class Organisation extends DurableObject<Env> {
     const on = { ...stores, idempotency: this.#idempotency }
     this.#unsettled = new Unsettled(on, turns, upstream.retryMs)
     this.#inspector = new Writer(courier(new Slots(alarmSlots, maxWaiting)), world, upstream.retryMs)
+    this.#prober = new Prober(this.#log, this.#session, this.#inspector, world.now, upstream.timeoutMs)
+    this.#capacity = new Capacity(storageBytes, () => this.#tables.bytes)
     this.#road = new Road({
+      capacity: this.#capacity,
       ...on,
       tokens: this.#tokens,
       session: this.#session,
@@ -99,10 +102,22 @@ export class Organisation extends DurableObject<Env> {
       timeoutMs: upstream.timeoutMs,
       retryMs: upstream.retryMs,
     })
+    this.#chores = new Chores({
+      ...on,
+      session: this.#session,
+      unsettled: this.#unsettled,
+      capacity: this.#capacity,
+      road: this.#road,
+      inspector: this.#inspector,
+      publish: summary => directory.getByName('directory').put(summary),
+      now: world.now,
+      timeoutMs: upstream.timeoutMs,
+      retryMs: upstream.retryMs,
+    })
     if (!this.#tables.exist) return
     state.storage.transactionSync(() => this.#tables.migrate())
     this.#load()
-    this.#closeLost()
+    this.#chores.closeLost()
     this.#agenda.arm()
   }
 
@@ -122,19 +137,6 @@ export class Organisation extends DurableObject<Env> {
       this.#load()
     } catch {
       this.ctx.abort('storage unreadable')
-    }
-  }
-
-  /**
-   * Closes as unknown what nothing else will close: attempts that a crash or a reset cut off, or whose outcome could not
-   * be written. They are looked into like every unknown one.
-   */
-  #closeLost(): void {
-    for (const attempt of this.#log.openAttempts) {
-      if (this.#road.isRunning(attempt)) continue
-      const outcome = lostOutcome(this.#tables.record(attempt) as string, attempt)
-      this.#log.append(outcome, Date.now())
-      this.#unsettled.keep(attempt, outcome.target.connectionId as string, Date.now())
     }
   }
 
@@ -159,8 +161,13 @@ export class Organisation extends DurableObject<Env> {
   // Administration: the edge has checked the admin
 
   async setSession(call: AdminCall, body: NewSession): Promise<Result<SessionView>> {
+    const probed = await this.#prober.tryOut(call, body, this.#tables.exist)
+    if (!probed.ok) {
+      await this.#commit(() => undefined)
+      return probed
+    }
     if (!this.#comeIntoBeing(call.organisationId)) return refuse({ code: 'audit-unavailable' })
-    const { receipt } = this.#session.set(call, body, Date.now())
+    const { receipt } = this.#session.set(call, probed.value, Date.now())
     return this.#commitAndPublish(receipt, () => this.#session.view())
   }
 
@@ -252,6 +259,15 @@ export class Organisation extends DurableObject<Env> {
     return auditExport(this.#tables, query, this.#log.size)
   }
 
+  /** Called hourly: reads the probe, and tells the directory how this organisation stands. */
+  async lookAfter(origin: Origin): Promise<void> {
+    if (!this.#tables.exist) return
+    await this.#prober.look(origin)
+    this.#chores.watchStorage()
+    await this.#commit(() => undefined)
+    await this.#chores.publish()
+  }
+
   // Coming into being, committing, and what is due
 
   /** The tables, with the first call that has something to keep: until then a guessed id has stored nothing. */
@@ -285,25 +301,8 @@ export class Organisation extends DurableObject<Env> {
     this.#agenda.noLaterThan('directory', Date.now() + directoryRetryMs)
     const committed = await this.#commit(value)
     if (!committed.ok) return committed
-    await this.#publish()
+    await this.#chores.publish()
     return { ...committed, receipt }
-  }
-
-  /** Tells the directory how this organisation stands. What fails is due again. */
-  async #publish(): Promise<void> {
-    const organisation = this.#tables.organisation()
-    if (!organisation) return
-    try {
-      await this.#config.directory.getByName('directory').put({
-        organisationId: organisation.id,
-        createdAt: organisation.createdAt,
-        sessionState: this.#session.view().state,
-        tokens: this.#tables.activeTokens(Date.now()),
-      })
-      this.#agenda.done('directory')
-    } catch {
-      this.#agenda.set('directory', Date.now() + directoryRetryMs)
-    }
   }
 
   /** Does what is due. Never throws: after six failures the runtime would forget the alarm. */
@@ -311,7 +310,7 @@ export class Organisation extends DurableObject<Env> {
     if (!this.#road) return this.ctx.storage.setAlarm(Date.now() + unconfiguredRetryMs)
     for (const kind of this.#agenda.fired(Date.now())) {
       try {
-        await this.#run(kind)
+        await this.#chores.run(kind)
       } catch {
         this.#agenda.set(kind, Date.now() + directoryRetryMs)
       }
@@ -319,38 +318,6 @@ export class Organisation extends DurableObject<Env> {
     const committed = await this.#commit(() => this.#agenda.arm())
     // What could not be written is due still, and this alarm is spent.
     if (!committed.ok) await this.ctx.storage.setAlarm(Date.now() + directoryRetryMs).catch(() => {})
-  }
-
-  async #run(kind: Due): Promise<void> {
-    const { timeoutMs, retryMs } = this.#config.upstream
-    switch (kind) {
-      case 'attempts':
-        this.#closeLost()
-        if (!this.#road.busy) return this.#agenda.done(kind)
-        return this.#agenda.set(kind, Date.now() + timeoutMs + attemptMargin * retryMs)
-      case 'denials':
-        this.#agenda.done(kind)
-        return this.#road.writeSuppressed()
-      case 'idempotency':
-        return this.#agenda.set(kind, Date.now() + (this.#idempotency.sweep(Date.now()) ? 0 : sweepMs))
-      case 'unsettled':
-        return this.#lookIntoUnsettled()
-      case 'directory':
-        return this.#publish()
-    }
-  }
-
-  /** Looks at what unknown updates left behind, one after the other, and says when to look again. */
-  async #lookIntoUnsettled(): Promise<void> {
-    const { timeoutMs, retryMs } = this.#config.upstream
-    for (const inquiry of this.#unsettled.due(Date.now())) {
-      const deadline = Date.now() + Math.min(timeoutMs, lookPatience * retryMs)
-      const sight = await this.#inspector.look(inquiry.errand, inquiry.intent, deadline)
-      this.#unsettled.take(inquiry, sight, Date.now())
-    }
-    const { nextAt } = this.#unsettled
-    if (nextAt === undefined) this.#agenda.done('unsettled')
-    else this.#agenda.set('unsettled', nextAt)
   }
 }
 

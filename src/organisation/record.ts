@@ -2,7 +2,8 @@
  * Owns the form of an audit record. Builds the string that is stored, hashed and exported, once.
  * Never holds a secret: there is no field that one could stand in.
  */
-import type { Effect } from '../errors.ts'
+import { withoutTokens } from '../auth/token.ts'
+import type { Effect, FieldError, Refusal } from '../errors.ts'
 import type { AdminCall, Origin } from './messages.ts'
 
 export type Actor =
@@ -46,8 +47,10 @@ export type Event =
   | 'session.rejected'
   | 'session.deleted'
   | 'session.resealed'
+  | 'session.refused'
   | 'admin.denied'
   | 'denials.suppressed'
+  | 'storage.high'
 
 /** What a record says, in the order in which it is written; what is undefined is left out. */
 export interface Entry {
@@ -77,6 +80,7 @@ export interface Entry {
   /** How many refusals got no record of their own; null where the number was lost. */
   count?: number | null
   fields?: string[]
+  storage?: { bytes: number; limitBytes: number }
 }
 
 /** The gateway itself, where nobody asked. */
@@ -142,6 +146,7 @@ export function recordString(seq: number, timeMs: number, entry: Entry): string 
     session: entry.session,
     count: entry.count,
     fields: entry.fields,
+    storage: entry.storage,
   })
 }
 
@@ -158,4 +163,19 @@ export function payloadOf(
   const { sha256, bytes, body } = update
   const request = { sha256, bytes, idempotencyKey }
   return bytes > maxBodyBytes ? request : { ...request, body: JSON.parse(body) }
+}
+
+const maxFields = 20
+const maxFieldLength = 64
+
+/** The names of what was wrong, bounded: unknown ones are whatever the caller chose. */
+export function fieldsOf(fields: readonly FieldError[]): string[] {
+  return fields
+    .slice(0, maxFields)
+    .map(({ field }) => withoutTokens(field).slice(0, maxFieldLength).toWellFormed())
+}
+
+/** What the log says of a refusal: its code; of a credential, what was wrong with it. */
+export function reasonOf(refusal: Refusal): string {
+  return refusal.code === 'invalid-token' ? refusal.reason : refusal.code
 }

@@ -4,21 +4,21 @@
  * no network of its own: both are passed in.
  */
 import { type Action, reasonAgainst } from '../auth/caller.ts'
-import { withoutTokens } from '../auth/token.ts'
-import { type FieldError, type Refusal, refuse } from '../errors.ts'
+import { type Refusal, refuse } from '../errors.ts'
 import { idempotencyScope } from '../update/idempotency-key.ts'
 import { intentOf } from '../update/writable.ts'
 import type { Verdict } from '../upstream/verdict.ts'
 import { type Admission, type Admitted, admit, type Refused } from './admission.ts'
 import type { Agenda } from './agenda.ts'
 import type { AuditLog } from './audit-log.ts'
+import type { Capacity } from './capacity.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import { type Exchange, type World, whenReady } from './courier.ts'
 import { Denials } from './denials.ts'
 import type { Idempotency } from './idempotency.ts'
 import type { Answer, Call, ReadCall, RefusedCall, TokenSelf, UpdateCall } from './messages.ts'
 import { type RateState, Rates } from './rates.ts'
-import { type Actor, about, type Entry, gateway, payloadOf } from './record.ts'
+import { type Actor, about, type Entry, fieldsOf, gateway, payloadOf, reasonOf } from './record.ts'
 import type { SessionStore } from './session-store.ts'
 import type { Tables } from './tables.ts'
 import type { TokenStore } from './token-store.ts'
@@ -44,6 +44,7 @@ export interface Surroundings {
   writer: Writer
   unsettled: Unsettled
   idempotency: Idempotency
+  capacity: Capacity
   now: World['now']
   sleep: World['sleep']
   /** From admission to the platform's answer, waiting and retries included. */
@@ -74,13 +75,18 @@ export function newTurns(): Turns {
 
 export class Road {
   readonly #on: Surroundings
-  readonly #rates = new Rates()
+  readonly #rates: Rates
   readonly #denials = new Denials()
   /** Attempts that are still on their way. */
   readonly #running = new Set<number>()
 
   constructor(surroundings: Surroundings) {
     this.#on = surroundings
+    const { tables, queue } = surroundings
+    this.#rates = new Rates({
+      recall: id => tables.rateWindow(id),
+      remember: (id, startedAt) => queue.add(() => tables.putRate(id, startedAt)),
+    })
   }
 
   /** Whether any attempt is on its way. */
@@ -126,6 +132,8 @@ export class Road {
     const admission = this.#admit(call, 'read', [call.target.version])
     if ('refusal' in admission) return this.#refuse(call, 'read', admission)
     const { actor, rate } = admission
+    const full = this.#on.capacity.objection('read')
+    if (full) return this.#refuse(call, 'read', { refusal: full, actor, rate })
 
     const exchanged = await this.#on.writer.read(call, deadline, () => this.#objection(call))
     if (!exchanged.ok) return this.#refuse(call, 'read', { refusal: exchanged.refusal, actor, rate })
@@ -163,11 +171,14 @@ export class Road {
     deadline: number,
     scope?: string,
   ): Promise<Answer> {
-    const turn = this.#on.turns.take(call.target.connectionId)
+    const { session, now, turns } = this.#on
+    const early = this.#on.capacity.objection('update') ?? session.resting(now())
+    if (early) return this.#refuse(call, 'update', { refusal: early, actor, rate })
+    const turn = turns.take(call.target.connectionId)
     let ending: Ending | undefined
     try {
       const late = await whenReady(turn, deadline, this.#on)
-      const refusal = late ?? this.#objection(call) ?? this.#on.session.objection()
+      const refusal = this.#objection(call) ?? session.objection(now()) ?? late
       if (refusal) return await this.#refuse(call, 'update', { refusal, actor, rate })
       ending = await this.#attempt(call, { actor, rate, deadline, turn, scope })
       return ending.answer
@@ -349,16 +360,6 @@ function scopeOf({ credential, target, idempotencyKey }: UpdateCall): string | u
   return idempotencyScope(credential.id, target.connectionId, target.version, idempotencyKey)
 }
 
-const maxFields = 20
-const maxFieldLength = 64
-
-/** The names of what was wrong, bounded: unknown ones are whatever the caller chose. */
-function fieldsOf(fields: readonly FieldError[]): string[] {
-  return fields
-    .slice(0, maxFields)
-    .map(({ field }) => withoutTokens(field).slice(0, maxFieldLength).toWellFormed())
-}
-
 /** What is known of a write after a bug: nothing. */
 const broken: Verdict = { effect: 'unknown', result: refuse({ code: 'internal' }), session: 'unsaid' }
 
@@ -369,9 +370,4 @@ function believed({ result }: Answer): boolean {
 /** Who is not believed gets one and the same answer, without receipt or rate, whatever the log knows. */
 function nameless({ receipt: _, rate: __, ...answer }: Answer): Answer {
   return answer
-}
-
-/** What the log says of a refusal: its code; of a credential, what was wrong with it. */
-function reasonOf(refusal: Refusal): string {
-  return refusal.code === 'invalid-token' ? refusal.reason : refusal.code
 }

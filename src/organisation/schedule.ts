@@ -8,9 +8,10 @@
  * - `denials`: refusals were counted instead of recorded, and the sum is to be written.
  * - `idempotency`: keys may have expired.
  * - `unsettled`: an unknown outcome is to be looked into.
+ * - `storage`: the storage was nearly full a day ago.
  * - `directory`: the directory has not confirmed this organisation's latest state.
  */
-export type Due = 'attempts' | 'denials' | 'idempotency' | 'unsettled' | 'directory'
+export type Due = 'attempts' | 'denials' | 'idempotency' | 'unsettled' | 'storage' | 'directory'
 
 export class Schedule {
   readonly #due = new Map<Due, number>()

@@ -13,6 +13,7 @@ import {
   cookiesOf,
   type NewSession,
   openSession,
+  type Probe,
   rotateCookies,
   type SessionRow,
   type SessionView,
@@ -23,6 +24,8 @@ import type { Tables } from './tables.ts'
 
 /** How stale the stored time of a session's last use may be. */
 const lastUsedGranularityMs = 60_000
+/** How long a rejected session is not tried, in times the backoff's base: 30 s at the default of 250 ms. */
+const restTimes = 120
 
 /** A session, opened for one send. */
 export interface Opened {
@@ -46,33 +49,67 @@ export class SessionStore {
   readonly #log: AuditLog
   readonly #baseUrl: string
   readonly #keys: readonly [Secret, ...Secret[]]
+  readonly #restMs: number
   #organisationId = ''
+  /** Of a rejected session: when a single request may try it again. */
+  #tryAt = 0
   #row: SessionRow | undefined
 
   constructor(
     tables: Tables,
     queue: CommitQueue,
     log: AuditLog,
-    { baseUrl, keys }: { baseUrl: string; keys: readonly [Secret, ...Secret[]] },
+    { baseUrl, keys, retryMs }: { baseUrl: string; keys: readonly [Secret, ...Secret[]]; retryMs: number },
   ) {
     this.#tables = tables
     this.#queue = queue
     this.#log = log
     this.#baseUrl = baseUrl
     this.#keys = keys
+    this.#restMs = restTimes * retryMs
   }
 
   load(): void {
     this.#organisationId = this.#tables.organisation()?.id ?? ''
     this.#row = this.#tables.session()
+    this.#tryAt = (this.#row?.lastRejectedAt ?? 0) + this.#restMs
   }
 
   view(): SessionView {
     return viewSession(this.#row, this.#baseUrl)
   }
 
-  /** Opens the session for the platform that the gateway points at. What an older key sealed is sealed anew. */
-  open(): Result<Opened> {
+  /** The version to read with the session, to see whether it stands. */
+  get probe(): Probe | undefined {
+    return this.#row?.sealed && this.#row.baseUrl === this.#baseUrl
+      ? (this.#row.probe ?? undefined)
+      : undefined
+  }
+
+  /**
+   * Opens the session for a send. One that was rejected rests for 30 seconds, in which everyone is refused at once; then a
+   * single request may try it, while the others are still refused.
+   */
+  open(nowMs: number): Result<Opened> {
+    const refusal = this.resting(nowMs)
+    if (refusal) return refuse(refusal)
+    if (this.#row?.rejected) this.#tryAt = nowMs + this.#restMs
+    return this.#open()
+  }
+
+  /** Why nothing could be sent now, if so. */
+  objection(nowMs: number): Refusal | undefined {
+    const opened = this.#open()
+    return opened.ok ? this.resting(nowMs) : opened.refusal
+  }
+
+  /** Why everyone is refused at once for now, if so. */
+  resting(nowMs: number): Refusal | undefined {
+    return this.#row?.rejected && nowMs < this.#tryAt ? { code: 'session-rejected' } : undefined
+  }
+
+  /** Opens it for the platform that the gateway points at. What an older key sealed is sealed anew. */
+  #open(): Result<Opened> {
     const row = this.#row
     if (!row?.sealed || row.baseUrl !== this.#baseUrl) {
       return refuse({
@@ -88,12 +125,6 @@ export class SessionStore {
     }
     if (opened.key > 0) this.#put({ ...row, sealed: this.#seal(opened.header.reveal()) })
     return ok({ cookie: opened.header, generation: row.generation })
-  }
-
-  /** Why nothing could be sent now, if so. */
-  objection(): Refusal | undefined {
-    const opened = this.open()
-    return opened.ok ? undefined : opened.refusal
   }
 
   /** Sets the session: a new generation, whatever was there. */
@@ -149,6 +180,7 @@ export class SessionStore {
     if (!row?.sealed || row.generation !== generation || said === 'unsaid') return false
     if (said === 'rejected') {
       const rejected = { ...row, rejected: true, lastRejectedAt: nowMs }
+      this.#tryAt = nowMs + this.#restMs
       if (row.rejected) {
         this.#row = rejected
         return false
@@ -178,7 +210,7 @@ export class SessionStore {
   }
 
   #rotated(setCookies: readonly string[], nowMs: number): string | undefined {
-    const opened = this.open()
+    const opened = this.#open()
     return opened.ok ? rotateCookies(opened.value.cookie.reveal(), setCookies, nowMs) : undefined
   }
 

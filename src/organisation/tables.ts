@@ -4,6 +4,7 @@
  */
 import type { AuditFilter } from './audit-query.ts'
 import type { IdempotencyRow } from './idempotency.ts'
+import type { RateWindow } from './rates.ts'
 import { closes } from './record.ts'
 import { migrate } from './schema.ts'
 import type { SessionRow } from './session.ts'
@@ -35,6 +36,9 @@ export interface DueRow {
   at: number
 }
 
+/** The events of which every admitted request leaves exactly one; one that its scope forbade leaves a `.denied`. */
+const requests = `'update.attempted', 'update.rejected', 'update.replayed', 'read.succeeded', 'read.failed', 'read.rejected'`
+
 export class Tables {
   readonly #sql: SqlStorage
 
@@ -60,6 +64,11 @@ export class Tables {
   /** Makes the tables, or brings them up to date; one transaction must be around it. */
   migrate(): void {
     migrate(this.#sql)
+  }
+
+  /** What the object's storage holds, indexes and free pages included. */
+  get bytes(): number {
+    return this.#sql.databaseSize
   }
 
   #read<T extends Record<string, SqlStorageValue>>(select: string, ...bindings: unknown[]): T[] {
@@ -285,6 +294,29 @@ export class Tables {
     const where = `actor = ? and event not like '%.denied' and event not like '%.rejected'`
     const select = `select seq, time from records where ${where} order by seq desc limit 1`
     return this.#read<{ seq: number; time: number }>(select, actor)[0] ?? null
+  }
+
+  /** When a token's window of its rate opened, and how many of its requests the log holds since. */
+  rateWindow(token: string): RateWindow | undefined {
+    const found = this.#read<{ startedAt: number }>(
+      'select started_at as startedAt from rates where token = ?',
+      token,
+    )[0]
+    if (!found) return undefined
+    const from = this.#firstFrom(found.startedAt)
+    const { used } = this.#sql
+      .exec<{ used: number }>(
+        `select count(*) as used from records where actor = ? and seq >= ? and (event in (${requests}) or
+           event like '%.denied' and json_extract(record, '$.reason') = 'insufficient-scope')`,
+        token,
+        from,
+      )
+      .one()
+    return { ...found, used }
+  }
+
+  putRate(token: string, startedAt: number): void {
+    this.#put('rates', token, startedAt)
   }
 
   /** At most `limit` records that match and lie strictly between two numbers, newest or oldest first. */

@@ -64,7 +64,7 @@ export class Writer {
       if (sight?.effect === 'applied') return { verdict: appliedAs(sight.body, verdict), upstream }
       if (sight?.effect === 'unknown') return { verdict: unknownAs(verdict), upstream }
       const known: Verdict = sight ? { ...verdict, effect: 'not-applied' } : verdict
-      last = { verdict: known, upstream }
+      last = { ...exchanged.value, verdict: known, upstream }
 
       if (sends === maxSends || !worthAnother(verdict)) return last
       if (!(await this.#pause(sends, verdict, deadline))) return last
@@ -82,11 +82,11 @@ export class Writer {
     for (let sends = 1; ; sends++) {
       const exchanged = await this.#courier.exchange(errand, deadline, objection)
       if (!exchanged.ok) return exchanged
-      const { verdict, upstream } = exchanged.value
+      const { verdict, upstream, setCookies } = exchanged.value
       const usable = verdict.result.ok || verdict.result.refusal.code !== 'upstream-invalid-response'
       const again = sends < maxSends && usable && worthAnother(verdict)
       if (!again || !(await this.#pause(sends, verdict, deadline))) {
-        return ok({ verdict, upstream: { ...upstream, attempts: sends } })
+        return ok({ verdict, setCookies, upstream: { ...upstream, attempts: sends } })
       }
     }
   }

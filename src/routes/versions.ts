@@ -13,6 +13,7 @@ import { connectionVersion, platformId, serialise, versionName } from '../update
 import { parseIdempotencyKey } from '../update/idempotency-key.ts'
 import { answer, ask, problem } from './answer.ts'
 import { type AppEnv, allow, clientOf, jsonBody, validBody, validPath } from './context.ts'
+import { countRefused, learn, turnedAway } from './gate.ts'
 
 const maxBodyBytes = 64 * 1024
 const maxTraceLength = 512
@@ -88,7 +89,10 @@ function credential(): MiddlewareHandler<AppEnv> {
     const bearer = bearerOf(c.req.header('Authorization'))
     if (bearer === undefined) return problem(c, { code: 'missing-token' })
     const parsed = parseToken(bearer)
-    if (!parsed) return problem(c, { code: 'invalid-token', reason: 'malformed' })
+    if (!parsed) {
+      await countRefused(c)
+      return problem(c, { code: 'invalid-token', reason: 'malformed' })
+    }
     c.set('credential', parsed)
     return next()
   }
@@ -124,8 +128,17 @@ async function call(
   to: (organisation: DurableObjectStub<Organisation>) => Promise<Answer>,
   sends = false,
 ): Promise<Response> {
+  const credential = c.get('credential')
+  const away = await turnedAway(c, organisationId, credential)
+  if (away) return problem(c, away)
   const asked = await ask(c, organisationId, to)
-  if (asked.ok) return answer(c, asked.value)
+  if (asked.ok) {
+    const { result } = asked.value
+    const disbelieved =
+      !result.ok && result.refusal.code === 'invalid-token' ? result.refusal.reason : undefined
+    await learn(c, organisationId, credential, disbelieved)
+    return answer(c, asked.value)
+  }
   // An overloaded object has turned the call away; any other exception may have come after the send.
   const mayBeSent = sends && asked.refusal.code !== 'overloaded'
   return mayBeSent ? problem(c, asked.refusal, 'unknown') : problem(c, asked.refusal)

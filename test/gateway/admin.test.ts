@@ -356,7 +356,9 @@ describe('organisations', () => {
       createdAt: expect.any(String),
       session: { state: 'active' },
       tokens: 2,
+      storage: { bytes: expect.any(Number) },
     })
+    expect(find(one.id).storage.bytes).toBeGreaterThan(4096)
     expect(find(two.id)).toMatchObject({ session: { state: 'missing' }, tokens: 0 })
     const after = await gateway.admin('GET', `/organisations?after=${one.id}`)
     expect(after.json.organisations.map(({ id }: { id: string }) => id)).toEqual(

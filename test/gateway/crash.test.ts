@@ -74,7 +74,9 @@ const sha256 = (...parts: (string | Buffer | undefined)[]) => {
   return hash.digest('hex')
 }
 
-test('each answered update has both of its records after workerd was killed three times under load', async () => {
+test('each answered update has both of its records after workerd was killed three times under load', {
+  timeout: 90_000,
+}, async () => {
   const answered: Answered[] = []
   let gateway = await serve()
   const path = `/admin/organisations/${organisation}`
@@ -127,7 +129,9 @@ test('each answered update has both of its records after workerd was killed thre
   expect(platform.history.filter(({ body }) => !recorded.has(sha256(body)))).toEqual([])
 })
 
-test('an update that a crash cut off is closed and looked into with no request to wake the object', async () => {
+test('an update that a crash cut off is closed and looked into with no request to wake the object', {
+  timeout: 60_000,
+}, async () => {
   const gateway = await serve()
   const path = `/admin/organisations/${organisation}`
   const wanted = { name: 'cut', connections: ['*'] }

@@ -142,18 +142,22 @@ describe('the platform refuses the session', () => {
     )
     // Nothing was followed.
     expect(gateway.platform.received.length).toBe(sent + 1)
+    // It rests now; another organisation's is still tried.
+    expect((await put(gateway, made)).json).toMatchObject({ code: 'session-rejected', outcome: 'not-sent' })
+    expect(gateway.platform.received.length).toBe(sent + 1)
+    const other = await organisationWith({ cookie: newValue() })
     gateway.platform.misbehave(fault)
-    const update = await put(gateway, made)
+    const update = await put(gateway, other)
     expect([update.status, update.json.code]).toEqual([503, 'session-rejected'])
     expect(update.json.outcome).toBe(closing === 'update.failed' ? 'not-applied' : 'unknown')
     expect(gateway.platform.received.length).toBe(sent + 2)
-    const events = await eventsOf(gateway, made.id)
-    expect(events.filter(event => event === 'session.rejected').length).toBe(1)
-    expect(events).toContain('read.failed')
-    expect(events.at(-1)).toBe(closing)
-    // The platform thinks better of it.
-    expect((await read(made)).status).toBe(200)
-    expect((await sessionOf(made.id)).state).toBe('active')
+    expect(await eventsOf(gateway, made.id)).toEqual([
+      'session.rejected',
+      'read.failed',
+      'read.succeeded',
+      'update.rejected',
+    ])
+    expect(await eventsOf(gateway, other.id)).toEqual(['update.attempted', 'session.rejected', closing])
   })
 
   test('an expired session, until a new one is set', async () => {
@@ -162,7 +166,7 @@ describe('the platform refuses the session', () => {
     expect((await read(made)).json.code).toBe('session-rejected')
     expect((await put(gateway, made)).json).toMatchObject({
       code: 'session-rejected',
-      outcome: 'not-applied',
+      outcome: 'not-sent',
     })
     // The alarm tells the directory, so the listing follows.
     let listed: string | undefined

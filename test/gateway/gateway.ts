@@ -160,6 +160,15 @@ export function put(
   })
 }
 
+/** Fires the cron trigger, and waits until it has run. */
+export async function passHour({ runtime }: Gateway): Promise<void> {
+  const worker: unknown = await runtime.miniflare.getWorker()
+  const { outcome } = await (
+    worker as { scheduled(options: object): Promise<{ outcome: string }> }
+  ).scheduled({})
+  expect(outcome).toBe('ok')
+}
+
 export interface Logged {
   /** The record's exact string. */
   line: string

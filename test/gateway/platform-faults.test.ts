@@ -52,6 +52,10 @@ async function misbehaves(
   const tries = again || (fault.kind === 'status' && fault.status === 408) ? 3 : 1
   expect(reads(), 'how often a read is sent').toBe(tries)
 
+  // One that was refused rests; a new one does not.
+  const cookieHeader = gateway.platform.cookie
+  if (code === 'session-rejected')
+    await gateway.admin('PUT', `/organisations/${id}/session`, { cookieHeader })
   gateway.platform.misbehave(fault, { method: 'PUT', times: Number.POSITIVE_INFINITY })
   const update = await put(gateway, made, { changes: { description: 'changed' } })
   expect([update.status, update.json?.code]).toEqual([status, code])
@@ -71,7 +75,10 @@ async function misbehaves(
   const closed = log.findLast(({ event }) => event === closing[outcome])
   expect(closed).toMatchObject({ event: closing[outcome], attempt: attempted.seq, outcome })
   expect(closed.reason).toBe(code)
-  expect(closed.upstream).toMatchObject({ attempts: 1, generation: 1 })
+  expect(closed.upstream).toMatchObject({
+    attempts: 1,
+    generation: code === 'session-rejected' ? 2 : 1,
+  })
 
   // The connection works again, once it is known what became of the update.
   while (outcome === 'unknown' && !(await eventsOf(gateway, id)).includes('update.reconciled')) {

@@ -33,6 +33,11 @@ export async function startRuntime(
   for (const each of objects) {
     env[each.toUpperCase()] = { type: 'durable-object', worker: name, exportName: each }
   }
+  if (bindings.ADDRESS_LIMIT !== 'unbound') {
+    // Out of the way of tests that are not about it: they all come from one address.
+    const limit = Number(bindings.ADDRESS_LIMIT ?? 1_000_000)
+    env.ADDRESS_LIMIT = { type: 'rate-limit', namespace: '8417', simple: { limit, period: 60 } }
+  }
   const exported = Object.fromEntries(
     ['Organisation', 'Directory'].map(each => [each, { type: 'durable-object', storage: 'sqlite' }]),
   )

@@ -212,16 +212,16 @@ describe('a token that is not believed gets one and the same answer, and the log
     ],
   ]
   test.each(kinds)('%s', async (_, reason, make) => {
-    const { id, token, actor } = await make()
+    const [{ id, token, actor }, other] = [await make(), await make()]
     const sent = gateway.platform.received.length
     expectInvalid(await read(id, token))
     expect(await lastRecord(id)).toMatchObject({ event: 'read.denied', reason, actor })
-    expectInvalid(await put(gateway, { id, token }), 'not-sent')
-    expect(await lastRecord(id)).toMatchObject({
+    expectInvalid(await put(gateway, other), 'not-sent')
+    expect(await lastRecord(other.id)).toMatchObject({
       event: 'update.denied',
       reason,
-      actor,
-      target: { organisationId: id, connectionId: 'CONN1', version: '1.4.0' },
+      actor: other.actor,
+      target: { organisationId: other.id, connectionId: 'CONN1', version: '1.4.0' },
     })
     expectInvalid(await gateway.ask(`/o/${id}/token`, { token }))
     expect(gateway.platform.received.length).toBe(sent)

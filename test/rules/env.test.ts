@@ -12,6 +12,7 @@ const base64 = (length: number, fill = 0xfb) => Buffer.alloc(length, fill).toStr
 const secret = (letter: string, length = 32) => letter.repeat(length)
 const signingKey = pkcs8('ed25519')
 const organisation = { jurisdiction: (name: string) => ({ organisationsIn: name }) }
+const addressLimit = { limit: async () => ({ success: true }) }
 const directory = { jurisdiction: (name: string) => ({ directoriesIn: name }) }
 
 const good = {
@@ -20,6 +21,7 @@ const good = {
   AUDIT_SIGNING_KEY: signingKey,
   ORGANISATION: organisation,
   DIRECTORY: directory,
+  ADDRESS_LIMIT: addressLimit,
 }
 
 function configOf(changes: Record<string, unknown>): Config {
@@ -44,6 +46,8 @@ test('what is needed is enough; the rest has defaults', () => {
     },
     organisations: organisation,
     directory,
+    addressLimit,
+    storageBytes: 10_000_000_000,
     locationHint: undefined,
   })
   expect(rest.organisations).toBe(organisation)
@@ -59,6 +63,7 @@ test('nothing at all: everything that is needed is named', () => {
     { name: 'AUDIT_SIGNING_KEY', problem: 'is not set' },
     { name: 'ORGANISATION', problem: 'is not bound' },
     { name: 'DIRECTORY', problem: 'is not bound' },
+    { name: 'ADDRESS_LIMIT', problem: 'is not bound' },
   ])
 })
 
@@ -68,7 +73,7 @@ describe.each(['ADMIN_TOKEN', 'SEALING_KEY', 'AUDIT_SIGNING_KEY'])('%s', name =>
   })
 })
 
-describe.each(['ORGANISATION', 'DIRECTORY'])('%s', name => {
+describe.each(['ORGANISATION', 'DIRECTORY', 'ADDRESS_LIMIT'])('%s', name => {
   test.each([undefined, null, '', 'text', 1, true])('%j is no binding', value => {
     expect(failing({ ...good, [name]: value })).toEqual([{ name, problem: 'is not bound' }])
   })
@@ -316,6 +321,8 @@ test('everything that is wrong is named at once', () => {
     ORGANISATION_LOCATION_HINT: 'mars',
     ORGANISATION: undefined,
     DIRECTORY: undefined,
+    ADDRESS_LIMIT: undefined,
+    ORGANISATION_STORAGE_MB: '0',
   }
   expect(
     failing(wrong)

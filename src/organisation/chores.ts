@@ -1,0 +1,135 @@
+/**
+ * Owns what the object does when nobody asks: closing lost attempts, looking into unknown updates, sweeping, warning, and
+ * telling the directory. Decides when each is due again. No clock and no network of its own: both are passed in.
+ */
+import type { Agenda } from './agenda.ts'
+import type { AuditLog } from './audit-log.ts'
+import type { Capacity } from './capacity.ts'
+import type { Summary } from './directory.ts'
+import { type Idempotency, sweepMs } from './idempotency.ts'
+import { gateway, lostOutcome } from './record.ts'
+import { attemptMargin, type Road } from './road.ts'
+import type { Due } from './schedule.ts'
+import type { SessionStore } from './session-store.ts'
+import type { Tables } from './tables.ts'
+import type { Unsettled } from './unsettled.ts'
+import type { Writer } from './writer.ts'
+
+export const directoryRetryMs = 5_000
+const dayMs = 86_400_000
+/** By how much the storage may have grown before the directory is told. */
+const publishedEveryBytes = 1_000_000
+/** How long one look of the alarm may take, in times the backoff's base. */
+const lookPatience = 16
+
+/** What the chores are about. */
+export interface Household {
+  tables: Tables
+  log: AuditLog
+  agenda: Agenda
+  session: SessionStore
+  unsettled: Unsettled
+  idempotency: Idempotency
+  capacity: Capacity
+  road: Road
+  /** Has the alarm's own slot. */
+  inspector: Writer
+  /** Tells the directory. */
+  publish: (summary: Summary) => Promise<void>
+  now: () => number
+  timeoutMs: number
+  retryMs: number
+}
+
+export class Chores {
+  readonly #on: Household
+  #publishedBytes = 0
+
+  constructor(household: Household) {
+    this.#on = household
+  }
+
+  /** Does one kind of what is due. May throw where something is broken: then it is due again. */
+  async run(kind: Due): Promise<void> {
+    const { agenda, road, idempotency, now, timeoutMs, retryMs } = this.#on
+    switch (kind) {
+      case 'attempts':
+        this.closeLost()
+        this.watchStorage()
+        if (!road.busy) return agenda.done(kind)
+        return agenda.set(kind, now() + timeoutMs + attemptMargin * retryMs)
+      case 'denials':
+        agenda.done(kind)
+        return road.writeSuppressed()
+      case 'idempotency':
+        return agenda.set(kind, now() + (idempotency.sweep(now()) ? 0 : sweepMs))
+      case 'unsettled':
+        return this.#lookIntoUnsettled()
+      case 'storage':
+        agenda.done(kind)
+        return this.watchStorage()
+      case 'directory':
+        return this.publish()
+    }
+  }
+
+  /**
+   * Closes as unknown what nothing else will close: attempts that a crash or a reset cut off, or whose outcome could not
+   * be written. They are looked into like every unknown one.
+   */
+  closeLost(): void {
+    const { log, road, tables, unsettled, now } = this.#on
+    for (const attempt of log.openAttempts) {
+      if (road.isRunning(attempt)) continue
+      const outcome = lostOutcome(tables.record(attempt) as string, attempt)
+      log.append(outcome, now())
+      unsettled.keep(attempt, outcome.target.connectionId as string, now())
+    }
+  }
+
+  /** Tells the directory how this organisation stands. What fails is due again. */
+  async publish(): Promise<void> {
+    const { tables, session, capacity, agenda, now } = this.#on
+    const organisation = tables.organisation()
+    if (!organisation) return
+    const { bytes } = capacity
+    try {
+      await this.#on.publish({
+        organisationId: organisation.id,
+        createdAt: organisation.createdAt,
+        sessionState: session.view().state,
+        tokens: tables.activeTokens(now()),
+        bytes,
+      })
+      this.#publishedBytes = bytes
+      agenda.done('directory')
+    } catch {
+      agenda.set('directory', now() + directoryRetryMs)
+    }
+  }
+
+  /** Records once a day that the storage is nearly full, and has the directory know by how much it grew. */
+  watchStorage(): void {
+    const { tables, log, agenda, capacity, now } = this.#on
+    const { bytes, high } = capacity
+    const grown = Math.abs(bytes - this.#publishedBytes)
+    if (grown >= publishedEveryBytes) agenda.noLaterThan('directory', now())
+    const organisationId = tables.organisation()?.id
+    if (!high || organisationId === undefined || agenda.has('storage')) return
+    log.append({ event: 'storage.high', actor: gateway, target: { organisationId }, storage: high }, now())
+    agenda.set('storage', now() + dayMs)
+  }
+
+  /** Looks at what unknown updates left behind, one after the other, and says when to look again. */
+  async #lookIntoUnsettled(): Promise<void> {
+    const { unsettled, inspector, agenda, now, timeoutMs, retryMs } = this.#on
+    for (const inquiry of unsettled.due(now())) {
+      const deadline = now() + Math.min(timeoutMs, lookPatience * retryMs)
+      const sight = await inspector.look(inquiry.errand, inquiry.intent, deadline)
+      unsettled.take(inquiry, sight, now())
+    }
+    const { nextAt } = unsettled
+    if (nextAt === undefined) agenda.done('unsettled')
+    else agenda.set('unsettled', nextAt)
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * Owns what the edge decides about a credential before and after an object is asked, with the rate limiter of the client's
+ * address. Never lets anyone in, and never keeps out who is known: see auth/throttle.ts.
+ */
+import type { Context } from 'hono'
+import { addressKey, Throttle } from '../auth/throttle.ts'
+import type { Credential } from '../auth/token.ts'
+import { toHex } from '../crypto.ts'
+import type { CredentialReason, Refusal } from '../errors.ts'
+import { type AppEnv, clientOf } from './context.ts'
+
+/** One for each isolate. */
+const throttle = new Throttle()
+
+/** Why no object is asked about a credential, if so. */
+export async function turnedAway(
+  c: Context<AppEnv>,
+  organisationId: string,
+  credential: Credential,
+): Promise<Refusal | undefined> {
+  const passage = throttle.passage(keyOf(organisationId, credential), addressOf(c), Date.now())
+  if (passage.kind === 'ask') return undefined
+  if (passage.kind === 'never-existed') {
+    await countRefused(c)
+    return { code: 'invalid-token', reason: 'unknown' }
+  }
+  const detail = 'Too many credentials from this address were refused.'
+  return { code: 'rate-limited', retryAfterSeconds: passage.seconds, detail }
+}
+
+/** Takes in what the object said of a credential; `reason` is undefined where it was believed. */
+export async function learn(
+  c: Context<AppEnv>,
+  organisationId: string,
+  credential: Credential,
+  reason: CredentialReason | undefined,
+): Promise<void> {
+  const key = keyOf(organisationId, credential)
+  if (reason === undefined) return throttle.accept(key)
+  throttle.refuse(key, reason !== 'unknown', Date.now())
+  await countRefused(c)
+}
+
+/** Counts a refused credential against the client's address; false where that address is blocked already. */
+export async function countRefused(c: Context<AppEnv>): Promise<boolean> {
+  const address = addressOf(c)
+  if (throttle.isBlocked(address, Date.now())) return false
+  const { success } = await c.get('config').addressLimit.limit({ key: address })
+  if (!success) throttle.block(address, Date.now())
+  return success
+}
+
+function addressOf(c: Context<AppEnv>): string {
+  return addressKey(clientOf(c).ip ?? '')
+}
+
+function keyOf(organisationId: string, { digest }: Credential): string {
+  return `${organisationId}/${toHex(digest)}`
+}
