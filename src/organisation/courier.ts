@@ -30,6 +30,8 @@ export interface Errand extends Origin {
   target: { connectionId: string; version: string }
   trace: Trace
   body?: string
+  /** The caller's token; the gateway's own errands have none. */
+  owner?: string
   /** A Cookie header to try instead of the session. */
   candidate?: Secret
 }
@@ -65,7 +67,7 @@ export class Courier {
     deadline: number,
     objection: () => Refusal | undefined = () => undefined,
   ): Promise<Result<Exchange>> {
-    const slot = this.#slots.take(errand.target.connectionId)
+    const slot = this.#slots.take(errand.target.connectionId, errand.owner)
     try {
       const refusal = (await whenReady(slot, deadline, this.#world)) ?? objection()
       if (refusal) return refuse(refusal)
@@ -122,8 +124,9 @@ export async function whenReady(
 ): Promise<Refusal | undefined> {
   if (!ticket) return { code: 'overloaded', retryAfterSeconds: 1 }
   const late = sleep(Math.max(0, deadline - now()))
-  const first = await Promise.race([ticket.ready.then(() => 'ready'), late.done])
+  const granted = await Promise.race([ticket.ready, late.done])
   late.cancel()
+  if (granted === false) return { code: 'overloaded', retryAfterSeconds: 1 }
   // Its turn may have come in the very moment in which its time was over.
-  return first === 'ready' && now() < deadline ? undefined : { code: 'upstream-timeout' }
+  return granted === true && now() < deadline ? undefined : { code: 'upstream-timeout' }
 }

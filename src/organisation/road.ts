@@ -135,7 +135,8 @@ export class Road {
     const full = this.#on.capacity.objection('read')
     if (full) return this.#refuse(call, 'read', { refusal: full, actor, rate })
 
-    const exchanged = await this.#on.writer.read(call, deadline, () => this.#objection(call))
+    const errand = { ...call, owner: call.credential.id }
+    const exchanged = await this.#on.writer.read(errand, deadline, () => this.#objection(call))
     if (!exchanged.ok) return this.#refuse(call, 'read', { refusal: exchanged.refusal, actor, rate })
     const { verdict, upstream } = exchanged.value
     const { result } = verdict
@@ -174,7 +175,7 @@ export class Road {
     const { session, now, turns } = this.#on
     const early = this.#on.capacity.objection('update') ?? session.resting(now())
     if (early) return this.#refuse(call, 'update', { refusal: early, actor, rate })
-    const turn = turns.take(call.target.connectionId)
+    const turn = turns.take(call.target.connectionId, call.credential.id)
     let ending: Ending | undefined
     try {
       const late = await whenReady(turn, deadline, this.#on)
@@ -226,7 +227,7 @@ export class Road {
       }
     }
 
-    const errand = { ...call, body: call.update.body }
+    const errand = { ...call, owner: call.credential.id, body: call.update.body }
     let bug: unknown
     const { verdict, upstream } = await writer
       .write(

@@ -3,16 +3,23 @@
  * who waits too long leaves by itself.
  */
 
-/** A place in a queue. `ready` resolves when its turn has come; `leave` gives it back, from the queue or from the front. */
+/** A place in a queue; `leave` gives it back, from the queue or from the front. */
 export interface Ticket {
-  ready: Promise<void>
+  /** Resolves when its turn has come, or with false where it lost its place to a caller who has fewer waiting. */
+  ready: Promise<boolean>
   leave(): void
+}
+
+/** Who waits, and for whom. */
+export interface Waiter {
+  owner: string
+  resolve: (granted: boolean) => void
 }
 
 export class Turns {
   readonly #perKey: number
   readonly #total: number
-  readonly #queues = new Map<string, (() => void)[]>()
+  readonly #queues = new Map<string, Waiter[]>()
   #waiting = 0
 
   /** At most `perKey` wait for one key and `total` for all of them; who holds a turn does not wait. */
@@ -22,21 +29,33 @@ export class Turns {
   }
 
   /** A ticket, or undefined where too many wait already. */
-  take(key: string): Ticket | undefined {
-    const { promise, resolve } = Promise.withResolvers<void>()
+  take(key: string, owner = ''): Ticket | undefined {
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    const waiter: Waiter = { owner, resolve }
     const queue = this.#queues.get(key)
     if (!queue) {
-      this.#queues.set(key, [resolve])
-      resolve()
+      this.#queues.set(key, [waiter])
+      resolve(true)
     } else {
-      if (queue.length > this.#perKey || this.#waiting >= this.#total) return undefined
-      queue.push(resolve)
+      if (queue.length > this.#perKey && !this.#drop([[key, queue]], owner)) return undefined
+      if (this.#waiting >= this.#total && !this.#drop(this.#queues, owner)) return undefined
+      queue.push(waiter)
       this.#waiting++
     }
-    return { ready: promise, leave: () => this.#leave(key, resolve) }
+    return { ready: promise, leave: () => this.#leave(key, waiter) }
   }
 
-  #leave(key: string, who: () => void): void {
+  /** Makes room for an owner at the cost of one who has more waiting there; false where nobody has. */
+  #drop(queues: Iterable<[string, Waiter[]]>, owner: string): boolean {
+    const waiting = [...queues].flatMap(([key, queue]) => queue.slice(1).map(waiter => ({ key, waiter })))
+    const dropped = tooMany(waiting, owner, ({ waiter }) => waiter.owner)
+    if (!dropped) return false
+    this.#leave(dropped.key, dropped.waiter)
+    dropped.waiter.resolve(false)
+    return true
+  }
+
+  #leave(key: string, who: Waiter): void {
     const queue = this.#queues.get(key)
     const place = queue?.indexOf(who) ?? -1
     if (!queue || place < 0) return
@@ -44,6 +63,17 @@ export class Turns {
     if (queue.length === 0) this.#queues.delete(key)
     // The front does not wait: whether it left or someone behind it did, one fewer waits, unless it was alone.
     if (place > 0 || queue.length > 0) this.#waiting--
-    if (place === 0) queue[0]?.()
+    if (place === 0) queue[0]?.resolve(true)
   }
+}
+
+/**
+ * Whom to drop where a queue is full, so that one who asks little is never refused for one who asks much: the last of the
+ * owner with the most, if `owner` would still have fewer with one more.
+ */
+export function tooMany<T>(waiting: readonly T[], owner: string, ownerOf: (of: T) => string): T | undefined {
+  const counts = new Map<string, number>()
+  for (const each of waiting) counts.set(ownerOf(each), (counts.get(ownerOf(each)) ?? 0) + 1)
+  const [most, count] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a), ['', 0])
+  return count > (counts.get(owner) ?? 0) + 1 ? waiting.findLast(each => ownerOf(each) === most) : undefined
 }

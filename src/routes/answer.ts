@@ -94,9 +94,12 @@ export async function ask<T>(
 export function refusalOf(error: unknown, requestId: string): Refusal {
   const marks = (error ?? {}) as { overloaded?: boolean; durableObjectReset?: boolean; retryable?: boolean }
   if (marks.overloaded) return { code: 'overloaded', retryAfterSeconds: 1 }
-  if (marks.durableObjectReset || marks.retryable) return { code: 'interrupted' }
+  const { name = 'unknown', message = '', stack = '' } = (error ?? {}) as Partial<Error>
+  if (message.includes('SQLITE_FULL')) return { code: 'audit-unavailable' }
+  // What fails in the runtime itself, such as setting an alarm on a full disk, bears no mark but this form.
+  const hidden = /^internal error; reference = \w+$/.test(message)
+  if (marks.durableObjectReset || marks.retryable || hidden) return { code: 'interrupted' }
   // The message is left out: those of parsers quote what they were given.
-  const { name = 'unknown', stack = '' } = (error ?? {}) as { name?: string; stack?: string }
   const frames = stack.split('\n').filter(line => /^\s+at /.test(line))
   console.error(JSON.stringify({ level: 'error', requestId, error: name, frames }))
   return { code: 'internal' }

@@ -84,6 +84,8 @@ async function misbehaves(
   while (outcome === 'unknown' && !(await eventsOf(gateway, id)).includes('update.reconciled')) {
     await new Promise(resolve => setTimeout(resolve, 20))
   }
+  if (code === 'session-rejected')
+    await gateway.admin('PUT', `/organisations/${id}/session`, { cookieHeader })
   expect((await gateway.ask(path, { token })).status).toBe(200)
   expect((await put(gateway, made)).status).toBe(200)
   return [read, update]

@@ -115,3 +115,45 @@ test('a slot that was given back twice is one slot', async () => {
   await watch.leave(0)
   expect(watch.granted).toEqual([0, 1])
 })
+
+test('callers go in turn, and of each caller its connections', async () => {
+  const slots = new Slots(1, 20)
+  const held = slots.take('x', 'first')
+  const order: string[] = []
+  const tickets = ['a1', 'a1', 'a2', 'b3', 'a1', 'b3', 'c1'].map(name => {
+    const [owner = '', key = ''] = name
+    const ticket = slots.take(key, owner)
+    ticket?.ready.then(() => order.push(name))
+    return ticket
+  })
+  held?.leave()
+  while (order.length < tickets.length) {
+    await Promise.resolve()
+    const names = ['a1', 'a1', 'a2', 'b3', 'a1', 'b3', 'c1']
+    const place = order.length - 1
+    // Gives back the slot of whoever got it last: the n-th of that name is the n-th ticket of that name.
+    const name = order[place]
+    const nth = order.slice(0, place).filter(each => each === name).length
+    const at = names.flatMap((each, i) => (each === name ? [i] : []))[nth]
+    if (at !== undefined) tickets[at]?.leave()
+    await Promise.resolve()
+  }
+  expect(order).toEqual(['a1', 'b3', 'c1', 'a2', 'b3', 'a1', 'a1'])
+})
+
+test('a full queue makes room for who has fewer waiting, at the cost of who has most', async () => {
+  const slots = new Slots(1, 4)
+  const held = slots.take('x', 'noisy')
+  const noisy = Array.from({ length: 4 }, (_, i) => slots.take(`k${i}`, 'noisy'))
+  expect(slots.take('k', 'noisy')).toBeUndefined()
+  const quiet = slots.take('k', 'quiet')
+  expect(await noisy[3]?.ready).toBe(false)
+  // Two of quiet's would leave noisy with two as well: so far it goes, and no further.
+  expect(slots.take('k', 'quiet')).toBeDefined()
+  expect(slots.take('k', 'quiet')).toBeUndefined()
+  noisy[3]?.leave()
+  held?.leave()
+  expect(await noisy[0]?.ready).toBe(true)
+  noisy[0]?.leave()
+  expect(await quiet?.ready).toBe(true)
+})

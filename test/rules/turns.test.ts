@@ -1,7 +1,7 @@
 /** Checks that turns go one at a time per key and in the order of asking, whoever leaves and when, against a model. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type Ticket, Turns } from '../../src/organisation/turns.ts'
+import { type Ticket, Turns, tooMany } from '../../src/organisation/turns.ts'
 
 /** Takes tickets and notes whose turn it is. */
 class Watch {
@@ -109,4 +109,33 @@ test('a ticket that was given back twice counts once', async () => {
   expect(watch.granted).toEqual([0, 1])
   await watch.leave(1)
   expect(watch.granted).toEqual([0, 1, 3])
+})
+
+test.each([
+  ['one key', 3, 100],
+  ['all keys', 100, 3],
+])('a full queue of %s makes room for who has fewer waiting', async (_, perKey, total) => {
+  const turns = new Turns(perKey, total)
+  const tickets = Array.from({ length: 4 }, () => turns.take('k', 'noisy'))
+  expect(turns.take('k', 'noisy')).toBeUndefined()
+  const quiet = turns.take('k', 'quiet')
+  expect(await tickets[3]?.ready).toBe(false)
+  expect(turns.take('k', 'quiet')).toBeUndefined()
+  tickets[3]?.leave()
+  for (const ticket of tickets.slice(0, 3)) {
+    expect(await ticket?.ready).toBe(true)
+    ticket?.leave()
+  }
+  expect(await quiet?.ready).toBe(true)
+})
+
+test.each([
+  ['nobody waits', '', 'a', undefined],
+  ['only its own', 'aaa', 'a', undefined],
+  ['one has as many as it would have', 'aab', 'b', undefined],
+  ['one has more', 'aaab', 'b', 2],
+  ['the last of who has most', 'abbcbc', 'd', 4],
+])('whom to drop where %s', (_, waiting, owner, at) => {
+  const list = [...waiting].map((each, i) => ({ each, i }))
+  expect(tooMany(list, owner, ({ each }) => each)?.i).toBe(at)
 })
