@@ -3,12 +3,13 @@
  * telling the directory. Decides when each is due again. No clock and no network of its own: both are passed in.
  */
 import type { Agenda } from './agenda.ts'
+import { type Attempts, attemptMargin } from './attempts.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { Capacity } from './capacity.ts'
 import type { Summary } from './directory.ts'
 import { type Idempotency, sweepMs } from './idempotency.ts'
 import { gateway, lostOutcome } from './record.ts'
-import { attemptMargin, type Road } from './road.ts'
+import type { Recorder } from './recorder.ts'
 import type { Due } from './schedule.ts'
 import type { SessionStore } from './session-store.ts'
 import type { Tables } from './tables.ts'
@@ -31,7 +32,8 @@ export interface Household {
   unsettled: Unsettled
   idempotency: Idempotency
   capacity: Capacity
-  road: Road
+  attempts: Attempts
+  recorder: Recorder
   /** Has the alarm's own slot. */
   inspector: Writer
   /** Tells the directory. */
@@ -51,16 +53,16 @@ export class Chores {
 
   /** Does one kind of what is due. May throw where something is broken: then it is due again. */
   async run(kind: Due): Promise<void> {
-    const { agenda, road, idempotency, now, timeoutMs, retryMs } = this.#on
+    const { agenda, attempts, recorder, idempotency, now, timeoutMs, retryMs } = this.#on
     switch (kind) {
       case 'attempts':
         this.closeLost()
         this.watchStorage()
-        if (!road.busy) return agenda.done(kind)
+        if (!attempts.busy) return agenda.done(kind)
         return agenda.set(kind, now() + timeoutMs + attemptMargin * retryMs)
       case 'denials':
         agenda.done(kind)
-        return road.writeSuppressed()
+        return recorder.writeSuppressed()
       case 'idempotency':
         return agenda.set(kind, now() + (idempotency.sweep(now()) ? 0 : sweepMs))
       case 'unsettled':
@@ -78,9 +80,9 @@ export class Chores {
    * be written. They are looked into like every unknown one.
    */
   closeLost(): void {
-    const { log, road, tables, unsettled, now } = this.#on
+    const { log, attempts, tables, unsettled, now } = this.#on
     for (const attempt of log.openAttempts) {
-      if (road.isRunning(attempt)) continue
+      if (attempts.isRunning(attempt)) continue
       const outcome = lostOutcome(tables.record(attempt) as string, attempt)
       log.append(outcome, now())
       unsettled.keep(attempt, outcome.target.connectionId as string, now())

@@ -9,6 +9,7 @@ import { readConfig } from '../env.ts'
 import { ok, type Result, refuse } from '../errors.ts'
 import { forward } from '../upstream/forward.ts'
 import { Agenda } from './agenda.ts'
+import { Attempts } from './attempts.ts'
 import { AuditLog } from './audit-log.ts'
 import type { AuditQuery } from './audit-query.ts'
 import { type AuditPage, auditExport, auditPage } from './audit-reader.ts'
@@ -16,6 +17,7 @@ import { Capacity } from './capacity.ts'
 import { Chores, directoryRetryMs } from './chores.ts'
 import { CommitQueue } from './commit-queue.ts'
 import { Courier, type World } from './courier.ts'
+import type { Summary } from './directory.ts'
 import { Idempotency } from './idempotency.ts'
 import type {
   AdminCall,
@@ -29,6 +31,7 @@ import type {
 } from './messages.ts'
 import { Prober } from './prober.ts'
 import { type Actor, about } from './record.ts'
+import { Recorder } from './recorder.ts'
 import { newTurns, Road } from './road.ts'
 import type { NewSession, SessionView } from './session.ts'
 import { SessionStore } from './session-store.ts'
@@ -57,6 +60,7 @@ export class Organisation extends DurableObject<Env> {
   readonly #prober!: Prober
   readonly #capacity!: Capacity
   readonly #idempotency!: Idempotency
+  readonly #recorder!: Recorder
   readonly #road!: Road
   readonly #chores!: Chores
 
@@ -89,31 +93,22 @@ export class Organisation extends DurableObject<Env> {
     this.#inspector = new Writer(courier(new Slots(alarmSlots, maxWaiting)), world, upstream.retryMs)
     this.#prober = new Prober(this.#log, this.#session, this.#inspector, world.now, upstream.timeoutMs)
     this.#capacity = new Capacity(storageBytes, () => this.#tables.bytes)
-    this.#road = new Road({
-      capacity: this.#capacity,
-      ...on,
-      tokens: this.#tokens,
+    const { timeoutMs, retryMs } = upstream
+    const { now } = world
+    const writer = new Writer(courier(new Slots(callerSlots, maxWaiting)), world, retryMs)
+    this.#recorder = new Recorder({ ...stores, now })
+    const tools = { ...on, writer, unsettled: this.#unsettled, now, retryMs }
+    const attempts = new Attempts(tools, this.#recorder)
+    const all = {
+      ...tools,
       session: this.#session,
-      turns,
-      writer: new Writer(courier(new Slots(callerSlots, maxWaiting)), world, upstream.retryMs),
-      unsettled: this.#unsettled,
-      now: world.now,
-      sleep,
-      timeoutMs: upstream.timeoutMs,
-      retryMs: upstream.retryMs,
-    })
-    this.#chores = new Chores({
-      ...on,
-      session: this.#session,
-      unsettled: this.#unsettled,
       capacity: this.#capacity,
-      road: this.#road,
-      inspector: this.#inspector,
-      publish: summary => directory.getByName('directory').put(summary),
-      now: world.now,
-      timeoutMs: upstream.timeoutMs,
-      retryMs: upstream.retryMs,
-    })
+      recorder: this.#recorder,
+      attempts,
+    }
+    this.#road = new Road({ ...all, tokens: this.#tokens, turns, sleep, timeoutMs })
+    const publish = (summary: Summary) => directory.getByName('directory').put(summary)
+    this.#chores = new Chores({ ...all, inspector: this.#inspector, publish, timeoutMs })
     if (!this.#tables.exist) return
     state.storage.transactionSync(() => this.#tables.migrate())
     this.#load()
@@ -237,7 +232,7 @@ export class Organisation extends DurableObject<Env> {
 
   /** Records that someone presented a wrong admin secret. */
   async adminDenied(origin: Origin): Promise<void> {
-    if (!this.#road.mayRecordRefusal()) return
+    if (!this.#recorder.mayRecordRefusal()) return
     const actor: Actor = { type: 'anonymous' }
     this.#log.append({ ...about(origin), event: 'admin.denied', actor, reason: 'invalid-token' }, Date.now())
     await this.#commit(() => undefined)
