@@ -36,6 +36,7 @@ export type Refusal =
         | 'missing-token'
         | 'insufficient-scope'
         | 'idempotency-mismatch'
+        | 'precondition-failed'
         | 'upstream-unreachable'
         | 'upstream-failed'
         | 'upstream-timeout'
@@ -128,6 +129,11 @@ export const problems: Record<Code, Problem> = {
     title: 'This Idempotency-Key came with another payload before',
     remedy: 'Use a new key for each update, and the same key only to repeat one.',
   },
+  'precondition-failed': {
+    status: 412,
+    title: 'The version is not, or no longer, the one that If-Match names',
+    remedy: 'GET the version, look at what changed, and repeat the change with its ETag.',
+  },
   'body-too-large': {
     status: 413,
     title: 'The body is too large',
@@ -136,7 +142,7 @@ export const problems: Record<Code, Problem> = {
   'unsupported-media-type': {
     status: 415,
     title: 'The body is of another media type',
-    remedy: 'Send Content-Type: application/json in UTF-8, and no Content-Encoding.',
+    remedy: 'Send what detail names, in UTF-8, and no Content-Encoding.',
   },
   'rate-limited': {
     status: 429,
@@ -196,6 +202,12 @@ export const problems: Record<Code, Problem> = {
     title: 'Something unforeseen happened in the gateway',
     remedy: 'Report it with instance, which is in the logs.',
   },
+}
+
+/** What is said of a body, key or merged version that holds a token: it would stand in the log. */
+export const tokenInBody: Refusal = {
+  code: 'invalid-body',
+  fields: [{ field: 'body', message: 'must not hold a token of the gateway' }],
 }
 
 /** The HTTP status of a refusal: the platform's own where it is the platform that refused. */

@@ -15,6 +15,8 @@ export interface Scope {
   connections: readonly string[]
   /** Patterns over version names; see matchesVersion. */
   versions: readonly string[]
+  /** What of a version an update may change. */
+  fields: readonly string[]
 }
 
 /** What of a stored token decides whether a credential is believed. Times are milliseconds since 1970. */

@@ -78,7 +78,7 @@ export class Attempts {
   ): Promise<Ending> {
     const { log, agenda, queue, writer, unsettled, idempotency, now } = this.#on
     const { connectionId, version } = call.target
-    const request = payloadOf(call.update, call.idempotencyKey)
+    const request = payloadOf(call.update, call)
     const intent = intentOf(call.update.body, version)
     const kept = request?.body === undefined ? intent : undefined
     const attempt = log.append({ ...about(call), event: 'update.attempted', actor, request }, now(), kept).seq
@@ -117,6 +117,7 @@ export class Attempts {
       actor,
       attempt,
       request: { sha256, bytes },
+      change: call.change,
       upstream,
       outcome: effect,
       reason: result.ok ? undefined : reasonOf(result.refusal),

@@ -5,6 +5,7 @@
 import type { Credential } from '../auth/token.ts'
 import type { Effect, Refusal } from '../errors.ts'
 import type { Update } from '../update/connection-version.ts'
+import type { Change } from '../update/proposal.ts'
 import type { Trace } from '../upstream/headers.ts'
 import type { RateState } from './rates.ts'
 import type { Client } from './record.ts'
@@ -41,9 +42,24 @@ export interface ReadCall extends Call {
   target: { connectionId: string; version: string }
 }
 
-export interface UpdateCall extends ReadCall {
+/** A PUT, or what a PATCH has become. */
+export interface UpdateCall extends Conditions {
   update: Update
+  /** Of the patch that it was made from. */
+  patchSha256?: string
+  /** What it changes of the version that was read before. */
+  change?: Change
+}
+
+/** A PATCH: `patch` is JSON, to be merged into the version. */
+export interface PatchCall extends Conditions {
+  patch: string
+}
+
+interface Conditions extends ReadCall {
   idempotencyKey?: string
+  /** The entity tags of an If-Match, or `*`. */
+  ifMatch?: string[]
 }
 
 /** How a caller's request ended. */

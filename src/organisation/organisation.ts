@@ -24,6 +24,7 @@ import type {
   Answer,
   Call,
   Origin,
+  PatchCall,
   ReadCall,
   RefusedCall,
   RevokedToken,
@@ -149,7 +150,7 @@ export class Organisation extends DurableObject<Env> {
     return this.#road.read(call)
   }
 
-  async update(call: UpdateCall): Promise<Answer> {
+  async update(call: UpdateCall | PatchCall): Promise<Answer> {
     return this.#road.update(call)
   }
 

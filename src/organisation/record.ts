@@ -32,6 +32,7 @@ export type Event =
   | 'update.unknown'
   | 'update.retried'
   | 'update.replayed'
+  | 'update.unchanged'
   | 'update.reconciled'
   | 'update.denied'
   | 'update.rejected'
@@ -61,7 +62,14 @@ export interface Entry {
   client?: Client
   /** The `seq` of the `update.attempted` record that this one closes. */
   attempt?: number
-  request?: { sha256: string; bytes: number; idempotencyKey?: string | undefined; body?: unknown }
+  request?: {
+    sha256: string
+    bytes: number
+    /** Of the merge patch that the update was made from. */
+    patchSha256?: string | undefined
+    idempotencyKey?: string | undefined
+    body?: unknown
+  }
   upstream?: {
     status?: number
     durationMs?: number
@@ -70,6 +78,8 @@ export interface Entry {
     generation?: number
   }
   outcome?: Effect
+  /** Field by field, where the version was read before. */
+  change?: object
   /** What a later look showed; null where none could tell. */
   applied?: boolean | null
   /** The version as that look saw it. */
@@ -137,6 +147,7 @@ export function recordString(seq: number, timeMs: number, entry: Entry): string 
     client: entry.client,
     attempt: entry.attempt,
     request: entry.request,
+    change: entry.change,
     upstream: entry.upstream,
     outcome: entry.outcome,
     applied: entry.applied,
@@ -158,10 +169,10 @@ export function closes(event: string): boolean {
 /** What a record says of an update's payload: over 8 KiB, its digest and size alone. */
 export function payloadOf(
   update: { body: string; sha256: string; bytes: number },
-  idempotencyKey?: string,
+  { idempotencyKey, patchSha256 }: { idempotencyKey?: string; patchSha256?: string } = {},
 ): Entry['request'] {
   const { sha256, bytes, body } = update
-  const request = { sha256, bytes, idempotencyKey }
+  const request = { sha256, bytes, patchSha256, idempotencyKey }
   return bytes > maxBodyBytes ? request : { ...request, body: JSON.parse(body) }
 }
 

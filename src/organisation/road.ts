@@ -3,16 +3,21 @@
  * without waiting; between steps it waits for a turn, a slot, the disk or the platform, and then looks again. No clock and
  * no network of its own: both are passed in.
  */
-import { type Action, reasonAgainst } from '../auth/caller.ts'
-import type { Refusal } from '../errors.ts'
+import { type Action, allows, reasonAgainst, type Scope } from '../auth/caller.ts'
+import { withoutTokens } from '../auth/token.ts'
+import { sha256, toHex } from '../crypto.ts'
+import { ok, type Refusal, type Result, refuse, tokenInBody } from '../errors.ts'
+import { fulfils } from '../update/etag.ts'
 import { idempotencyScope } from '../update/idempotency-key.ts'
+import { propose } from '../update/proposal.ts'
+import { writableFields } from '../update/writable.ts'
 import { type Admission, type Admitted, admit } from './admission.ts'
 import type { Attempts, Ending } from './attempts.ts'
 import type { Capacity } from './capacity.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import { type World, whenReady } from './courier.ts'
 import type { Idempotency } from './idempotency.ts'
-import type { Answer, Call, ReadCall, RefusedCall, TokenSelf, UpdateCall } from './messages.ts'
+import type { Answer, Call, PatchCall, ReadCall, RefusedCall, TokenSelf, UpdateCall } from './messages.ts'
 import { Rates } from './rates.ts'
 import { about } from './record.ts'
 import type { Recorder } from './recorder.ts'
@@ -109,15 +114,16 @@ export class Road {
   }
 
   /** Updates one version: admit → turn → look again → reserve → slot → look again → forward → settle. */
-  async update(call: UpdateCall): Promise<Answer> {
+  async update(call: UpdateCall | PatchCall): Promise<Answer> {
     const deadline = this.#on.now() + this.#on.timeoutMs
-    const admission = this.#admit(call, 'update', [call.target.version, call.update.name])
+    const named = 'update' in call ? [call.update.name] : []
+    const admission = this.#admit(call, 'update', [call.target.version, ...named])
     if ('refusal' in admission) return this.#on.recorder.refuse(call, 'update', admission)
     const scope = scopeOf(call)
     if (scope === undefined) return this.#inTurn(call, admission, deadline)
 
     const { idempotency, now } = this.#on
-    const claim = idempotency.claim(scope, call.update.sha256, now())
+    const claim = idempotency.claim(scope, fingerprintOf(call), now())
     if (claim.kind === 'done') return this.#replay(call, admission, claim.answer)
     if (claim.kind !== 'new')
       return this.#on.recorder.refuse(call, 'update', { ...admission, refusal: keyRefusals[claim.kind] })
@@ -130,11 +136,12 @@ export class Road {
   }
 
   async #inTurn(
-    call: UpdateCall,
-    { actor, rate }: Admitted,
+    call: UpdateCall | PatchCall,
+    admission: Admitted,
     deadline: number,
     scope?: string,
   ): Promise<Answer> {
+    const { actor, rate } = admission
     const { session, now, turns } = this.#on
     const early = this.#on.capacity.objection('update') ?? session.resting(now())
     if (early) return this.#on.recorder.refuse(call, 'update', { refusal: early, actor, rate })
@@ -144,8 +151,11 @@ export class Road {
       const late = await whenReady(turn, deadline, this.#on)
       const refusal = this.#objection(call) ?? session.objection(now()) ?? late
       if (refusal) return await this.#on.recorder.refuse(call, 'update', { refusal, actor, rate })
+      const wanted = await this.#against(call, admission.token.scope, deadline)
+      if (!wanted.ok) return await this.#on.recorder.refuse(call, 'update', { ...wanted, actor, rate })
+      if (!('update' in wanted.value)) return await this.#unchanged(call, admission, wanted.value.held)
       const standing = { actor, rate, deadline, turn, scope }
-      ending = await this.#on.attempts.make(call, standing, () => this.#objection(call))
+      ending = await this.#on.attempts.make(wanted.value, standing, () => this.#objection(call))
       return ending.answer
     } finally {
       // An unknown outcome keeps the turn until it is known: what came after it could not be told from it.
@@ -153,10 +163,52 @@ export class Road {
     }
   }
 
+  /**
+   * What is to be sent, or the version as it is `held` where a patch would change nothing. A plain update is taken as it is;
+   * a patch, a condition and a scope of some fields need the version as it is now: in the connection's turn, so that no
+   * other update of the gateway's comes between.
+   */
+  async #against(
+    call: UpdateCall | PatchCall,
+    scope: Scope,
+    deadline: number,
+  ): Promise<Result<UpdateCall | { held: string }>> {
+    const someFields = scope.fields.length < writableFields.length
+    if ('update' in call && !call.ifMatch && !someFields) return ok(call)
+    const errand = { ...call, owner: call.credential.id }
+    const exchanged = await this.#on.writer.read(errand, deadline, () => this.#objection(call))
+    if (!exchanged.ok) return exchanged
+    const { result } = exchanged.value.verdict
+    if (!result.ok)
+      return call.ifMatch && isMissing(result.refusal) ? refuse({ code: 'precondition-failed' }) : result
+    if (call.ifMatch && !fulfils(result.body, call.ifMatch)) return refuse({ code: 'precondition-failed' })
+
+    const proposed = propose(result.body, call)
+    if (!proposed.ok) return proposed
+    const { update, change } = proposed.value
+    const { connectionId, version } = call.target
+    const allowed =
+      allows(scope, 'update', connectionId, [version, update.name]) &&
+      Object.keys(change).every(field => scope.fields.includes(field))
+    if (!allowed) return refuse({ code: 'insufficient-scope' })
+    if ('update' in call) return ok({ ...call, change })
+    if (Object.keys(change).length === 0) return ok({ held: result.body })
+    if (withoutTokens(update.body) !== update.body) return refuse(tokenInBody)
+    const { patch, ...rest } = call
+    return ok({ ...rest, update, change, patchSha256: toHex(sha256(patch)) })
+  }
+
+  /** A patch that changes nothing is not sent: the answer is the version as it is. */
+  async #unchanged(call: Call, { actor, rate }: Admitted, body: string): Promise<Answer> {
+    const answer: Answer = { result: { ok: true, status: 200, body }, effect: 'not-sent', rate }
+    return this.#on.recorder.answer({ ...about(call), event: 'update.unchanged', actor }, answer)
+  }
+
   /** The answer of the first request with this key, and its receipt. A record says that it was given again. */
-  async #replay(call: UpdateCall, { actor, rate }: Admitted, first: Answer): Promise<Answer> {
-    const { sha256, bytes } = call.update
-    const request = { sha256, bytes, idempotencyKey: call.idempotencyKey }
+  async #replay(call: UpdateCall | PatchCall, { actor, rate }: Admitted, first: Answer): Promise<Answer> {
+    const text = 'update' in call ? call.update.body : call.patch
+    const { idempotencyKey } = call
+    const request = { sha256: fingerprintOf(call), bytes: Buffer.byteLength(text), idempotencyKey }
     const answer = await this.#on.recorder.answer(
       { ...about(call), event: 'update.replayed', actor, request },
       { ...first, rate },
@@ -190,7 +242,18 @@ const keyRefusals: Record<'in-flight' | 'mismatch', Refusal> = {
 }
 
 /** What a call's idempotency key is unique within. */
-function scopeOf({ credential, target, idempotencyKey }: UpdateCall): string | undefined {
+function scopeOf(call: UpdateCall | PatchCall): string | undefined {
+  const { credential, target, idempotencyKey } = call
   if (idempotencyKey === undefined) return undefined
-  return idempotencyScope(credential.id, target.connectionId, target.version, idempotencyKey)
+  const method = 'update' in call ? 'PUT' : 'PATCH'
+  return idempotencyScope(credential.id, method, target.connectionId, target.version, idempotencyKey)
+}
+
+/** What makes two requests with one key the same. */
+function fingerprintOf(call: UpdateCall | PatchCall): string {
+  return 'update' in call ? call.update.sha256 : toHex(sha256(call.patch))
+}
+
+function isMissing(refusal: Refusal): boolean {
+  return refusal.code === 'upstream-rejected' && refusal.status === 404
 }

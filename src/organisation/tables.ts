@@ -2,6 +2,7 @@
  * Owns every statement over an organisation's object; the schema is in schema.ts. Rows in, rows out.
  * Never decides and never waits; who calls sees to the transaction.
  */
+import { writableFields } from '../update/writable.ts'
 import type { AuditFilter } from './audit-query.ts'
 import type { IdempotencyRow } from './idempotency.ts'
 import type { RateWindow } from './rates.ts'
@@ -112,7 +113,8 @@ export class Tables {
       digest: bytes(row.digest),
       previousDigest: row.previous_digest === null ? null : bytes(row.previous_digest),
       previousUntil: row.previous_until as number | null,
-      scope: JSON.parse(row.scope as string),
+      // Scopes from before there were fields allow them all.
+      scope: { fields: writableFields, ...JSON.parse(row.scope as string) },
       rateLimit: {
         requests: row.rate_requests as number,
         windowSeconds: row.rate_window_seconds as number,

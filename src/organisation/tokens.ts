@@ -6,6 +6,7 @@ import * as z from 'zod/mini'
 import type { Scope, TokenState } from '../auth/caller.ts'
 import type { Credential } from '../auth/token.ts'
 import { dateTime } from '../update/connection-version.ts'
+import { writableFields } from '../update/writable.ts'
 import type { RateLimit } from './rates.ts'
 
 /** A token as it is stored. Times are milliseconds since 1970; `lifetimeMs` null means that it never expires. */
@@ -33,20 +34,25 @@ export const printable = z.string().check(
   ),
 )
 
+/** Some of a few words, each once; all of them where it is left out. */
+function someOf<const T extends readonly string[]>(words: T) {
+  return z._default(
+    z.array(z.enum(words)).check(
+      z.minLength(1),
+      z.refine(list => new Set(list).size === list.length, 'must name nothing twice'),
+    ),
+    [...words],
+  )
+}
+
 /** The body of `POST …/tokens`. */
 export const newToken = z.strictObject({
   name: printable,
   connections: z
     .array(z.string().check(z.regex(/^(\*|[A-Za-z0-9_-]{1,64})$/, 'must be * or the id of a connection')))
     .check(z.minLength(1), z.maxLength(100)),
-  actions: z._default(
-    z.array(z.enum(['read', 'update'])).check(
-      z.minLength(1),
-      z.maxLength(2),
-      z.refine(list => new Set(list).size === list.length, 'must not name an action twice'),
-    ),
-    ['read', 'update'],
-  ),
+  actions: someOf(['read', 'update']),
+  fields: someOf(writableFields),
   versions: z._default(
     z
       .array(
@@ -98,7 +104,9 @@ export function createToken(
     digest: credential.digest,
     previousDigest: null,
     previousUntil: null,
-    scope: { actions: wanted.actions, connections: wanted.connections, versions: wanted.versions },
+    scope: (({ actions, connections, versions, fields }) => ({ actions, connections, versions, fields }))(
+      wanted,
+    ),
     rateLimit: wanted.rateLimit,
     createdAt: nowMs,
     createdBy,

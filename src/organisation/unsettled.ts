@@ -108,7 +108,9 @@ export class Unsettled {
           target: { connectionId, version },
         }
         const { idempotencyKey: key } = request
-        const scope = key === undefined ? undefined : idempotencyScope(actor.id, connectionId, version, key)
+        const method = request.patchSha256 === undefined ? 'PUT' : 'PATCH'
+        const scope =
+          key === undefined ? undefined : idempotencyScope(actor.id, method, connectionId, version, key)
         const kept = this.#tables.intent(row.attempt)
         const intent = kept === null ? intentOf(JSON.stringify(request.body), version) : JSON.parse(kept)
         return { row, errand, intent, scope }

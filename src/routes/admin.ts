@@ -88,7 +88,7 @@ admin
 
 admin
   .use(`${oneToken}/rotate`, allow('POST'), knownTokenForm())
-  .post(`${oneToken}/rotate`, jsonBody(maxBodyBytes, problem, '{}'), validBody(rotation), c => {
+  .post(`${oneToken}/rotate`, jsonBody(maxBodyBytes, problem, { empty: '{}' }), validBody(rotation), c => {
     const { graceSeconds } = c.req.valid('json')
     const minted = mintToken(randomBytes, c.req.param('token_id'))
     return reply(c, 201, async to =>

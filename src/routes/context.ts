@@ -89,12 +89,16 @@ export function clientOf(c: Context): Client {
  * Reads a JSON body for the validator that follows. Refuses more bytes than `limitBytes` (413), other media types and any
  * content coding (415), and what is not JSON in UTF-8 (400). `empty`: the text to take where nothing was sent.
  */
-export function jsonBody(limitBytes: number, refused: Refuse, empty?: string): MiddlewareHandler<AppEnv> {
+export function jsonBody(
+  limitBytes: number,
+  refused: Refuse,
+  { empty, mediaType = 'application/json' }: { empty?: string; mediaType?: string } = {},
+): MiddlewareHandler<AppEnv> {
   return async function jsonBody(c, next) {
     const bytes = await readBounded(c.req.raw, limitBytes)
     if (!bytes) return refused(c, { code: 'body-too-large', limitBytes })
     const nothing = empty !== undefined && bytes.byteLength === 0
-    const refusal = nothing ? undefined : mediaRefusal(c.req.raw.headers)
+    const refusal = nothing ? undefined : mediaRefusal(c.req.raw.headers, mediaType)
     if (refusal) return refused(c, refusal)
     const text = nothing ? ok(empty) : jsonText(bytes)
     if (!text.ok) return refused(c, text.refusal)
@@ -116,16 +120,17 @@ async function readBounded(request: Request, limitBytes: number): Promise<Uint8A
   return Buffer.concat(chunks)
 }
 
-function mediaRefusal(headers: Headers): Refusal | undefined {
+function mediaRefusal(headers: Headers, mediaType: string): Refusal | undefined {
   const coding = headers.get('Content-Encoding')
   if (coding && coding.trim().toLowerCase() !== 'identity') {
     return { code: 'unsupported-media-type', detail: 'The body must be sent without a Content-Encoding.' }
   }
-  const type = headers.get('Content-Type') ?? ''
-  if (/^\s*application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i.test(type)) return undefined
+  const [type = '', ...parameters] = (headers.get('Content-Type') ?? '').split(';')
+  const utf8 = parameters.every(each => /^\s*charset\s*=\s*"?utf-8"?\s*$/i.test(each))
+  if (type.trim().toLowerCase() === mediaType && utf8 && parameters.length < 2) return undefined
   return {
     code: 'unsupported-media-type',
-    detail: 'The body must be sent as Content-Type: application/json, in UTF-8.',
+    detail: `The body must be sent as Content-Type: ${mediaType}, in UTF-8.`,
   }
 }
 

@@ -52,6 +52,7 @@ export function openapi(): Json {
       },
       schemas: {
         ConnectionVersion: schema(connectionVersion),
+        MergePatch: { type: 'object', description: 'RFC 7396, over a ConnectionVersion' },
         NewToken: schema(newToken),
         Rotation: schema(rotation),
         NewSession: schema(newSession),
@@ -89,6 +90,13 @@ function paths(): Json {
     [version]: {
       get: op('getVersion', 'Read a version', version, { 200: held }),
       put: op('updateVersion', 'Update a version', version, { 200: held }, { body: 'ConnectionVersion' }),
+      patch: op(
+        'patchVersion',
+        'Change some fields of a version',
+        version,
+        { 200: held },
+        { body: 'MergePatch', mediaType: 'application/merge-patch+json' },
+      ),
     },
     '/o/{organisation_id}/token': {
       get: op('getOwnToken', 'What this token may do', '/o/{organisation_id}', { 200: json('The token') }),
@@ -176,7 +184,7 @@ function operation(tag: string, security?: Json[]) {
     summary: string,
     path: string,
     responses: Json,
-    more: { body?: string; query?: Json[] } = {},
+    more: { body?: string; mediaType?: string; query?: Json[] } = {},
   ): Json => ({
     operationId,
     summary,
@@ -184,7 +192,12 @@ function operation(tag: string, security?: Json[]) {
     ...(security ? { security } : {}),
     parameters: [...pathParameters(path), ...(more.query ?? [])],
     ...(more.body
-      ? { requestBody: { required: true, content: { 'application/json': { schema: reference(more.body) } } } }
+      ? {
+          requestBody: {
+            required: true,
+            content: { [more.mediaType ?? 'application/json']: { schema: reference(more.body) } },
+          },
+        }
       : {}),
     responses: {
       ...responses,

@@ -6,10 +6,17 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { Hono } from 'hono/tiny'
 import * as z from 'zod/mini'
 import { bearerOf, parseToken, withoutTokens } from '../auth/token.ts'
-import type { Refusal } from '../errors.ts'
+import { type Refusal, tokenInBody } from '../errors.ts'
 import type { Answer, Call, UpdateCall } from '../organisation/messages.ts'
 import type { Organisation } from '../organisation/organisation.ts'
-import { connectionVersion, platformId, serialise, versionName } from '../update/connection-version.ts'
+import {
+  connectionVersion,
+  platformId,
+  serialise,
+  type Update,
+  versionName,
+} from '../update/connection-version.ts'
+import { etagOf, parseIfMatch } from '../update/etag.ts'
 import { parseIdempotencyKey } from '../update/idempotency-key.ts'
 import { answer, ask, problem } from './answer.ts'
 import { type AppEnv, allow, clientOf, jsonBody, validBody, validPath } from './context.ts'
@@ -34,7 +41,7 @@ export const versions = new Hono<AppEnv>()
 
 const path = '/:organisation_id/connections/:connection_id/versions/:version'
 versions
-  .use(path, allow('GET', 'PUT'), credential())
+  .use(path, allow('GET', 'PUT', 'PATCH'), credential())
   .get(path, validPath(versionPath, refused), noQuery(), c => {
     const { organisation_id, ...rest } = c.req.valid('param')
     const target = { connectionId: rest.connection_id, version: rest.version }
@@ -46,20 +53,14 @@ versions
     noQuery(),
     jsonBody(maxBodyBytes, refused),
     validBody(connectionVersion, refused),
-    c => {
-      const { organisation_id, ...rest } = c.req.valid('param')
-      const target = { connectionId: rest.connection_id, version: rest.version }
-      const update = serialise(c.req.valid('json'))
-      const header = c.req.header('Idempotency-Key')
-      const idempotencyKey = header === undefined ? undefined : parseIdempotencyKey(header)
-      if (header !== undefined && idempotencyKey === undefined) return refused(c, badIdempotencyKey)
-      // Its body and key stand in the log, which must not hold a secret.
-      const recorded = update.body + (idempotencyKey ?? '')
-      if (withoutTokens(recorded) !== recorded) return refused(c, tokenInBody)
-      const wanted: UpdateCall = { ...callOf(c), target, update }
-      if (idempotencyKey !== undefined) wanted.idempotencyKey = idempotencyKey
-      return call(c, organisation_id, organisation => organisation.update(wanted), true)
-    },
+    c => update(c, c.req.valid('param'), { update: serialise(c.req.valid('json')) }),
+  )
+  .patch(
+    path,
+    validPath(versionPath, refused),
+    noQuery(),
+    jsonBody(maxBodyBytes, refused, { mediaType: 'application/merge-patch+json' }),
+    async c => update(c, c.req.valid('param'), { patch: JSON.stringify(JSON.parse(await c.req.text())) }),
   )
 
 const tokenPath = '/:organisation_id/token'
@@ -69,18 +70,40 @@ versions
     call(c, c.req.valid('param').organisation_id, organisation => organisation.describeToken(callOf(c))),
   )
 
-const tokenInBody: Refusal = {
-  code: 'invalid-body',
-  fields: [{ field: 'body', message: 'must not hold a token of the gateway' }],
+/** Asks for an update, with what its headers add to it. */
+function update(
+  c: Context<AppEnv>,
+  { organisation_id, connection_id, version }: z.infer<typeof versionPath>,
+  wanted: { update: Update } | { patch: string },
+): Response | Promise<Response> {
+  const conditions: Pick<UpdateCall, 'idempotencyKey' | 'ifMatch'> = {}
+  const key = c.req.header('Idempotency-Key')
+  if (key !== undefined) {
+    const idempotencyKey = parseIdempotencyKey(key)
+    if (idempotencyKey === undefined) {
+      return refused(
+        c,
+        badHeader('Idempotency-Key', 'one quoted string or token of 1 to 255 printable ASCII characters'),
+      )
+    }
+    conditions.idempotencyKey = idempotencyKey
+  }
+  const condition = c.req.header('If-Match')
+  if (condition !== undefined) {
+    const ifMatch = parseIfMatch(condition)
+    if (!ifMatch) return refused(c, badHeader('If-Match', '* or entity tags in quotes, as ETag gives them'))
+    conditions.ifMatch = ifMatch
+  }
+  // Its body and key stand in the log, which must not hold a secret.
+  const recorded =
+    ('update' in wanted ? wanted.update.body : wanted.patch) + (conditions.idempotencyKey ?? '')
+  if (withoutTokens(recorded) !== recorded) return refused(c, tokenInBody)
+  const asked = { ...callOf(c), target: { connectionId: connection_id, version }, ...conditions, ...wanted }
+  return call(c, organisation_id, organisation => organisation.update(asked), true)
 }
-const badIdempotencyKey: Refusal = {
-  code: 'invalid-body',
-  fields: [
-    {
-      field: 'Idempotency-Key',
-      message: 'must be one quoted string or token of 1 to 255 printable ASCII characters',
-    },
-  ],
+
+function badHeader(field: string, what: string): Refusal {
+  return { code: 'invalid-body', fields: [{ field, message: `must be ${what}` }] }
 }
 
 /** A credential of the right form, or a 401 that no object hears of. */
@@ -137,6 +160,8 @@ async function call(
     const disbelieved =
       !result.ok && result.refusal.code === 'invalid-token' ? result.refusal.reason : undefined
     await learn(c, organisationId, credential, disbelieved)
+    const etag = result.ok ? etagOf(result.body) : undefined
+    if (etag) c.header('ETag', etag)
     return answer(c, asked.value)
   }
   // An overloaded object has turned the call away; any other exception may have come after the send.

@@ -18,9 +18,10 @@ export function parseIdempotencyKey(header: string): string | undefined {
 /** What a key is unique within: one token, one method, one path. As a digest, so that keys of any length are rows alike. */
 export function idempotencyScope(
   tokenId: string,
+  method: 'PUT' | 'PATCH',
   connectionId: string,
   version: string,
   key: string,
 ): string {
-  return toHex(sha256(JSON.stringify([tokenId, 'PUT', connectionId, version, key])))
+  return toHex(sha256(JSON.stringify([tokenId, method, connectionId, version, key])))
 }

@@ -4,6 +4,10 @@
  */
 import { sha256, toHex } from '../crypto.ts'
 
+/** The fields that an update may change. */
+export const writableFields = ['name', 'description', 'isLatest', 'isDefault'] as const
+export type WritableField = (typeof writableFields)[number]
+
 /** What an update was meant to leave behind: which version, under which names, and a digest of its writable fields. */
 export interface Intent {
   id: string

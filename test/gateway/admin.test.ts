@@ -44,6 +44,7 @@ describe('tokens', () => {
       actions: ['read', 'update'],
       connections: ['CONN1'],
       versions: ['*'],
+      fields: ['name', 'description', 'isLatest', 'isDefault'],
       rateLimit: { requests: 60, windowSeconds: 60 },
       createdAt: expect.any(String),
       createdBy: 'alice',

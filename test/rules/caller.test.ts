@@ -63,6 +63,7 @@ describe('allows', () => {
     actions: ['read', 'update'] as Action[],
     connections: ['A', 'B'],
     versions: ['1.*', 'next'],
+    fields: [],
   }
   test.each<[string, Partial<typeof scope>, Action, string, string[], boolean]>([
     ['all of it', {}, 'update', 'A', ['1.4.0'], true],

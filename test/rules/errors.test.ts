@@ -15,6 +15,7 @@ const statuses: Record<Code, number> = {
   'method-not-allowed': 405,
   'idempotency-in-flight': 409,
   'idempotency-mismatch': 422,
+  'precondition-failed': 412,
   'body-too-large': 413,
   'unsupported-media-type': 415,
   'rate-limited': 429,

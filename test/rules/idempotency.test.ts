@@ -26,14 +26,15 @@ test.each([
   expect(parseIdempotencyKey(header)).toBe(key)
 })
 
-test('a scope is of one token, connection, version and key', () => {
+test('a scope is of one token, method, connection, version and key', () => {
   const scopes = [
-    idempotencyScope('t', 'c', 'v', 'k'),
-    idempotencyScope('t2', 'c', 'v', 'k'),
-    idempotencyScope('t', 'c2', 'v', 'k'),
-    idempotencyScope('t', 'c', 'v2', 'k'),
-    idempotencyScope('t', 'c', 'v', 'k2'),
-    idempotencyScope('t', 'cv', '', 'k'),
+    idempotencyScope('t', 'PUT', 'c', 'v', 'k'),
+    idempotencyScope('t', 'PATCH', 'c', 'v', 'k'),
+    idempotencyScope('t2', 'PUT', 'c', 'v', 'k'),
+    idempotencyScope('t', 'PUT', 'c2', 'v', 'k'),
+    idempotencyScope('t', 'PUT', 'c', 'v2', 'k'),
+    idempotencyScope('t', 'PUT', 'c', 'v', 'k2'),
+    idempotencyScope('t', 'PUT', 'cv', '', 'k'),
   ]
   expect(new Set(scopes).size).toBe(scopes.length)
 })

@@ -32,6 +32,7 @@ test('what is left out of a new token', () => {
     ...least,
     actions: ['read', 'update'],
     versions: ['*'],
+    fields: ['name', 'description', 'isLatest', 'isDefault'],
     rateLimit: { requests: 60, windowSeconds: 60 },
   })
 })
@@ -131,7 +132,12 @@ test('a new row', () => {
     digest,
     previousDigest: null,
     previousUntil: null,
-    scope: { actions: ['read', 'update'], connections: ['CONN1'], versions: ['*'] },
+    scope: {
+      actions: ['read', 'update'],
+      connections: ['CONN1'],
+      versions: ['*'],
+      fields: ['name', 'description', 'isLatest', 'isDefault'],
+    },
     rateLimit: { requests: 60, windowSeconds: 60 },
     createdAt: now,
     createdBy: 'ops',
@@ -211,6 +217,7 @@ test('an admin sees all of a token but its digests', () => {
     actions: ['read', 'update'],
     connections: ['CONN1'],
     versions: ['*'],
+    fields: ['name', 'description', 'isLatest', 'isDefault'],
     rateLimit: { requests: 60, windowSeconds: 60 },
     createdAt: '2026-03-01T12:00:00.000Z',
     createdBy: 'ops',
