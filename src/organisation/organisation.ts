@@ -8,6 +8,7 @@ import type { Credential } from '../auth/token.ts'
 import { type Config, readConfig } from '../env.ts'
 import { ok, type Result, refuse } from '../errors.ts'
 import { forward } from '../upstream/forward.ts'
+import { type Message, post } from '../upstream/post.ts'
 import { Agenda } from './agenda.ts'
 import { AuditLog } from './audit-log.ts'
 import type { AuditQuery } from './audit-query.ts'
@@ -35,6 +36,7 @@ import { Tables } from './tables.ts'
 import { TokenStore } from './token-store.ts'
 import { createToken, type NewToken, rotateToken, type TokenRow, type TokenView } from './tokens.ts'
 import { Unsettled } from './unsettled.ts'
+import { Watch } from './watch.ts'
 import { Writer } from './writer.ts'
 
 /** Six outgoing connections are an object's: five for callers, one for its alarm. */
@@ -57,6 +59,7 @@ export class Organisation extends DurableObject<Env> {
   readonly #unsettled!: Unsettled
   readonly #inspector!: Writer
   readonly #idempotency!: Idempotency
+  readonly #watch!: Watch
   readonly #road!: Road
 
   constructor(state: DurableObjectState, env: Env) {
@@ -64,12 +67,12 @@ export class Organisation extends DurableObject<Env> {
     const config = readConfig(env)
     // Nothing works without, and the edge lets nothing through; but the alarm must live on, so this must not throw.
     if (!config.ok) return
-    const { upstream, sealingKeys } = config.config
+    const { upstream, sealingKeys, alerts } = config.config
     this.#config = config.config
     this.#tables = new Tables(state.storage.sql)
     const nextTurn = (run: () => void) => void setTimeout(run, 0)
     this.#queue = new CommitQueue(state.storage, nextTurn, () => this.#startAnew())
-    this.#log = new AuditLog(this.#tables, this.#queue)
+    this.#log = new AuditLog(this.#tables, this.#queue, (...record) => this.#watch.heed(...record))
     this.#agenda = new Agenda(this.#tables, this.#queue, at => void state.storage.setAlarm(at))
     this.#tokens = new TokenStore(this.#tables, this.#queue, this.#log)
     const custody = { baseUrl: upstream.baseUrl, keys: sealingKeys }
@@ -83,6 +86,10 @@ export class Organisation extends DurableObject<Env> {
     const courier = (slots: Slots) => new Courier(world, slots, this.#session, this.#agenda, upstream.baseUrl)
     const turns = newTurns()
     const stores = { tables: this.#tables, queue: this.#queue, log: this.#log, agenda: this.#agenda }
+    const watched = { ...stores, session: this.#session, tokens: this.#tokens }
+    const tell =
+      alerts && ((message: Message) => post(fetch, alerts, message, Date.now(), upstream.timeoutMs))
+    this.#watch = new Watch(watched, state.storage.sql, world, upstream.retryMs, tell)
     this.#idempotency = new Idempotency(stores)
     const on = { ...stores, idempotency: this.#idempotency }
     this.#unsettled = new Unsettled(on, turns, upstream.retryMs)
@@ -337,6 +344,9 @@ export class Organisation extends DurableObject<Env> {
         return this.#lookIntoUnsettled()
       case 'directory':
         return this.#publish()
+      case 'expiries':
+      case 'alerts':
+        return this.#watch[kind].run()
     }
   }
 
