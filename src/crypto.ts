@@ -7,6 +7,7 @@ import {
   createCipheriv,
   createDecipheriv,
   createHash,
+  createHmac,
   hkdfSync,
   randomBytes as nodeRandomBytes,
   timingSafeEqual,
@@ -38,6 +39,11 @@ export function sha256(...chunks: (string | Uint8Array)[]): Uint8Array {
   const hash = createHash('sha256')
   for (const chunk of chunks) hash.update(chunk)
   return new Uint8Array(hash.digest())
+}
+
+/** HMAC-SHA-256 (RFC 2104) of a text's UTF-8 bytes, in base64. */
+export function hmacSha256(key: Uint8Array, text: string): string {
+  return createHmac('sha256', key).update(text).digest('base64')
 }
 
 export function toHex(bytes: Uint8Array): string {

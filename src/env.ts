@@ -18,6 +18,8 @@ export interface Config {
   admins: readonly AdminSecret[]
   /** The newest first; the second, if any, only opens what it once sealed. */
   sealingKeys: readonly [Secret, ...Secret[]]
+  /** Where alerts go, and what signs them. The URL's path may be as good as a password. */
+  alerts: { url: Secret; secret: Secret } | undefined
   directory: Env['DIRECTORY']
   organisations: Env['ORGANISATION']
   /** Counts refused credentials by client address. */
@@ -89,6 +91,10 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
   const sealingKey = required('SEALING_KEY', parseSealingKey)
   const previousKey = optional('SEALING_KEY_PREVIOUS', parseSealingKey)
   required('AUDIT_SIGNING_KEY', parseSigningKey)
+  // Half of it would mean alerts that nobody gets, or that nobody can verify.
+  const alerting = env.ALERT_WEBHOOK_URL || env.ALERT_WEBHOOK_SECRET ? required : optional
+  const url = alerting('ALERT_WEBHOOK_URL', parseWebhookUrl)
+  const secret = alerting('ALERT_WEBHOOK_SECRET', parseWebhookSecret)
   const jurisdiction = optional('ORGANISATION_JURISDICTION', oneOf(jurisdictions))
   const locationHint = optional('ORGANISATION_LOCATION_HINT', oneOf(locationHints))
   let organisations = binding<Env['ORGANISATION']>('ORGANISATION')
@@ -110,6 +116,7 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
       storageBytes: storageMb * 1_000_000,
       admins,
       sealingKeys: previousKey ? [sealingKey, previousKey] : [sealingKey],
+      alerts: url && secret && { url, secret },
       organisations,
       directory,
       addressLimit,
@@ -126,17 +133,40 @@ function oneOf<T extends string>(allowed: readonly T[]): (text: string) => Parse
 }
 
 function parseBaseUrl(text: string): Parsed<string> {
-  if (!URL.canParse(text)) return { problem: 'is not a URL' }
-  const url = new URL(text)
-  const loopback =
-    url.hostname === 'localhost' || url.hostname === '[::1]' || /^127(\.\d+){3}$/.test(url.hostname)
-  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && loopback)) {
-    return { problem: 'must be https (http on a loopback host only)' }
-  }
+  const parsed = parseSafeUrl(text)
+  if ('problem' in parsed) return parsed
+  const url = parsed.value
   if (url.username || url.password || url.search || url.hash || /[?#]/.test(text)) {
     return { problem: 'must be an origin and a path, without user, query or fragment' }
   }
   return { value: url.href.replace(/\/+$/, '') }
+}
+
+function parseSafeUrl(text: string): Parsed<URL> {
+  if (!URL.canParse(text)) return { problem: 'is not a URL' }
+  const url = new URL(text)
+  const loopback =
+    url.hostname === 'localhost' || url.hostname === '[::1]' || /^127(\.\d+){3}$/.test(url.hostname)
+  return url.protocol === 'https:' || (url.protocol === 'http:' && loopback)
+    ? { value: url }
+    : { problem: 'must be https (http on a loopback host only)' }
+}
+
+function parseWebhookUrl(text: string): Parsed<Secret> {
+  const parsed = parseSafeUrl(text)
+  if ('problem' in parsed) return parsed
+  const url = parsed.value
+  return url.username || url.password || text.includes('#')
+    ? { problem: 'must have no user and no fragment' }
+    : { value: new Secret(url.href) }
+}
+
+/** Standard Webhooks, "Signature scheme": a symmetric secret has 24 to 64 bytes. */
+function parseWebhookSecret(text: string): Parsed<Secret> {
+  const length = text.startsWith('whsec_') ? (fromBase64(text.slice(6))?.byteLength ?? 0) : 0
+  return length >= 24 && length <= 64
+    ? { value: new Secret(text) }
+    : { problem: 'must be whsec_ and base64 of 24 to 64 bytes' }
 }
 
 function wholeNumber(unit: string, least: number, most: number): (text: string) => Parsed<number> {

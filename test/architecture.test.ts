@@ -30,6 +30,9 @@ const arrows: Record<string, readonly string[]> = {
 const base = ['src/crypto.ts', 'src/errors.ts', 'src/env.ts']
 const organisation = 'src/organisation/organisation.ts'
 const forward = 'src/upstream/forward.ts'
+/** What calls the receiver of alerts: the object, and the edge where the object's log takes no record. */
+const post = 'src/upstream/post.ts'
+const posting = [organisation, 'src/routes/answer.ts']
 const tables = 'src/organisation/tables.ts'
 const generator = 'src/routes/openapi.ts'
 /** Where the clock, the network and the bindings may be touched; every other file of src/ is a rule. */
@@ -42,7 +45,7 @@ const shells = [
   forward,
 ]
 const revealing = ['session.ts', 'session-store.ts', 'courier.ts'].map(name => `src/organisation/${name}`)
-revealing.push('src/upstream/headers.ts')
+revealing.push('src/upstream/headers.ts', post)
 /** tables.ts holds all SQL, and nothing else. */
 const maxLines = 380
 
@@ -84,6 +87,7 @@ function drawn({ path, text }: File): string[] {
       const target = partOf(to)
       if (target !== part && !arrows[part]?.includes(target)) found.push(`imports ${to}, an arrow not drawn`)
       if (to === forward && path !== organisation) found.push(`imports ${to}, the object's alone`)
+      if (to === post && !typeOnly && !posting.includes(path)) found.push(`imports ${to}, which sends`)
       if (to === generator) found.push(`imports ${to}, which the Worker has no use for`)
       if (part === 'routes' && to === tables) found.push(`imports ${to}, the object's alone`)
       if (part === 'routes' && to === organisation && !typeOnly) found.push(`imports ${to} as a value`)
@@ -236,6 +240,11 @@ const wrong: [what: string, example: File | File[], complaint: string][] = [
     "imports src/upstream/forward.ts, the object's alone",
   ],
   [
+    'another sender of alerts',
+    file('src/organisation/alerts.ts', `import { post } from '../upstream/post.ts'`),
+    'imports src/upstream/post.ts, which sends',
+  ],
+  [
     'a route that reads tables',
     file('src/routes/audit.ts', `import type { Tables } from '../organisation/tables.ts'`),
     "imports src/organisation/tables.ts, the object's alone",
@@ -347,6 +356,10 @@ const right: [string, File[]][] = [
       file('src/auth/a.ts', `import type { B } from './b.ts'`, 'export const a = 1'),
       file('src/auth/b.ts', `import { a } from './a.ts'`),
     ],
+  ],
+  [
+    'a message, by its type',
+    [file('src/organisation/a.ts', `import type { Message } from '../upstream/post.ts'`)],
   ],
   ['words in a comment', [file('src/auth/a.ts', '// Not Date.now(), not fetch().', '/** crypto.subtle */')]],
   ['a date from a number', [file('src/auth/a.ts', 'const x = new Date(nowMs)')]],

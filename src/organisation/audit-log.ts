@@ -15,17 +15,23 @@ export interface Written {
   receipt: string
 }
 
+/** Who hears of a record: what it says, its number and its time. */
+export type Heed = (entry: Entry, seq: number, timeMs: number) => void
+
 export class AuditLog {
   readonly #tables: Tables
   readonly #queue: CommitQueue
+  readonly #heed: Heed
   #tree: Frontier = emptyTree
   #timeMs = 0
   /** Attempts that no outcome has closed, oldest first. */
   #open = new Set<number>()
 
-  constructor(tables: Tables, queue: CommitQueue) {
+  /** `heed` hears of each record as it is queued: what it queues is in the same transaction. */
+  constructor(tables: Tables, queue: CommitQueue, heed: Heed = () => {}) {
     this.#tables = tables
     this.#queue = queue
+    this.#heed = heed
   }
 
   /** Reads the head from storage: at construction, and after a batch was not committed. */
@@ -80,6 +86,7 @@ export class AuditLog {
       hashes: Buffer.concat(completed),
     }
     this.#queue.add(() => this.#tables.insertRecord(row))
+    this.#heed(entry, seq, timeMs)
     return { seq, receipt: `${seq}:${toHex(leaf)}` }
   }
 }

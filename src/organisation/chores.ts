@@ -14,6 +14,7 @@ import type { Due } from './schedule.ts'
 import type { SessionStore } from './session-store.ts'
 import type { Tables } from './tables.ts'
 import type { Unsettled } from './unsettled.ts'
+import type { Watch } from './watch.ts'
 import type { Writer } from './writer.ts'
 
 export const directoryRetryMs = 5_000
@@ -34,6 +35,7 @@ export interface Household {
   capacity: Capacity
   attempts: Attempts
   recorder: Recorder
+  watch: Watch
   /** Has the alarm's own slot. */
   inspector: Writer
   /** Tells the directory. */
@@ -72,6 +74,9 @@ export class Chores {
         return this.watchStorage()
       case 'directory':
         return this.publish()
+      case 'expiries':
+      case 'alerts':
+        return this.#on.watch[kind].run()
     }
   }
 

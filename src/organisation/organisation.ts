@@ -8,6 +8,7 @@ import type { Credential } from '../auth/token.ts'
 import { readConfig } from '../env.ts'
 import { ok, type Result, refuse } from '../errors.ts'
 import { forward } from '../upstream/forward.ts'
+import { type Message, post } from '../upstream/post.ts'
 import { Agenda } from './agenda.ts'
 import { Attempts } from './attempts.ts'
 import { AuditLog } from './audit-log.ts'
@@ -41,6 +42,7 @@ import { Tables } from './tables.ts'
 import { TokenStore } from './token-store.ts'
 import { createToken, type NewToken, rotateToken, type TokenRow, type TokenView } from './tokens.ts'
 import { Unsettled } from './unsettled.ts'
+import { Watch } from './watch.ts'
 import { Writer } from './writer.ts'
 
 /** Six outgoing connections are an object's: five for callers, one for its alarm. */
@@ -62,6 +64,7 @@ export class Organisation extends DurableObject<Env> {
   readonly #capacity!: Capacity
   readonly #idempotency!: Idempotency
   readonly #recorder!: Recorder
+  readonly #watch!: Watch
   readonly #road!: Road
   readonly #chores!: Chores
 
@@ -70,11 +73,11 @@ export class Organisation extends DurableObject<Env> {
     const config = readConfig(env)
     // Nothing works without, and the edge lets nothing through; but the alarm must live on, so this must not throw.
     if (!config.ok) return
-    const { upstream, sealingKeys, directory, storageBytes } = config.config
+    const { upstream, sealingKeys, directory, storageBytes, alerts } = config.config
     this.#tables = new Tables(state.storage.sql)
     const nextTurn = (run: () => void) => void setTimeout(run, 0)
     this.#queue = new CommitQueue(state.storage, nextTurn, () => this.#startAnew())
-    this.#log = new AuditLog(this.#tables, this.#queue)
+    this.#log = new AuditLog(this.#tables, this.#queue, (...record) => this.#watch.heed(...record))
     this.#agenda = new Agenda(this.#tables, this.#queue, at => void state.storage.setAlarm(at))
     this.#tokens = new TokenStore(this.#tables, this.#queue, this.#log)
     const custody = { baseUrl: upstream.baseUrl, keys: sealingKeys, retryMs: upstream.retryMs }
@@ -88,6 +91,10 @@ export class Organisation extends DurableObject<Env> {
     const courier = (slots: Slots) => new Courier(world, slots, this.#session, this.#agenda, upstream.baseUrl)
     const turns = newTurns()
     const stores = { tables: this.#tables, queue: this.#queue, log: this.#log, agenda: this.#agenda }
+    const watched = { ...stores, session: this.#session, tokens: this.#tokens }
+    const tell =
+      alerts && ((message: Message) => post(fetch, alerts, message, Date.now(), upstream.timeoutMs))
+    this.#watch = new Watch(watched, state.storage.sql, world, upstream.retryMs, tell)
     this.#idempotency = new Idempotency(stores)
     const on = { ...stores, idempotency: this.#idempotency }
     this.#unsettled = new Unsettled(on, turns, upstream.retryMs)
@@ -109,7 +116,7 @@ export class Organisation extends DurableObject<Env> {
     }
     this.#road = new Road({ ...all, tokens: this.#tokens, turns, sleep, timeoutMs })
     const publish = (summary: Summary) => directory.getByName('directory').put(summary)
-    this.#chores = new Chores({ ...all, inspector: this.#inspector, publish, timeoutMs })
+    this.#chores = new Chores({ ...all, watch: this.#watch, inspector: this.#inspector, publish, timeoutMs })
     if (!this.#tables.exist) return
     state.storage.transactionSync(() => this.#tables.migrate())
     this.#load()

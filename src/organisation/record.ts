@@ -43,15 +43,18 @@ export type Event =
   | 'token.created'
   | 'token.rotated'
   | 'token.revoked'
+  | 'token.expiring'
   | 'session.set'
   | 'session.rotated'
   | 'session.rejected'
+  | 'session.expiring'
   | 'session.deleted'
   | 'session.resealed'
   | 'session.refused'
   | 'admin.denied'
   | 'denials.suppressed'
   | 'storage.high'
+  | 'alert.abandoned'
 
 /** What a record says, in the order in which it is written; what is undefined is left out. */
 export interface Entry {
@@ -87,6 +90,8 @@ export interface Entry {
   reason?: string
   token?: object
   session?: object
+  /** The message that was given up. */
+  alert?: object
   /** How many refusals got no record of their own; null where the number was lost. */
   count?: number | null
   fields?: string[]
@@ -155,6 +160,7 @@ export function recordString(seq: number, timeMs: number, entry: Entry): string 
     reason: entry.reason,
     token: entry.token,
     session: entry.session,
+    alert: entry.alert,
     count: entry.count,
     fields: entry.fields,
     storage: entry.storage,

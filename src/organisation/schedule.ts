@@ -10,8 +10,18 @@
  * - `unsettled`: an unknown outcome is to be looked into.
  * - `storage`: the storage was nearly full a day ago.
  * - `directory`: the directory has not confirmed this organisation's latest state.
+ * - `expiries`: a session or a token is about to expire.
+ * - `alerts`: an alert is to be sent, or its quiet time is over.
  */
-export type Due = 'attempts' | 'denials' | 'idempotency' | 'unsettled' | 'storage' | 'directory'
+export type Due =
+  | 'attempts'
+  | 'denials'
+  | 'idempotency'
+  | 'unsettled'
+  | 'storage'
+  | 'directory'
+  | 'expiries'
+  | 'alerts'
 
 export class Schedule {
   readonly #due = new Map<Due, number>()
@@ -38,11 +48,11 @@ export class Schedule {
     return this.#due.size === 0 ? undefined : Math.min(...this.#due.values())
   }
 
-  /** What is due at a time, the longest overdue first. */
+  /** What is due at a time, the longest overdue first; alerts last, as their receiver may hang. */
   dueBy(nowMs: number): Due[] {
     return [...this.#due]
       .filter(([, at]) => at <= nowMs)
-      .sort(([, a], [, b]) => a - b)
+      .sort(([kind, a], [other, b]) => Number(kind === 'alerts') - Number(other === 'alerts') || a - b)
       .map(([kind]) => kind)
   }
 }

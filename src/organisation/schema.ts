@@ -41,9 +41,12 @@ const migrations = [
    alter table session add column probe text;
    create table rates (token text primary key, started_at integer not null) without rowid;
    create table alerts (
-     key text primary key, event text not null, first_seq integer not null, last_seq integer not null,
-     count integer not null, tries integer not null, next_at integer not null, sent_at integer
-   ) without rowid;`,
+     key text primary key, first_seq integer not null, last_seq integer not null, count integer not null,
+     sent_first integer not null, sent_last integer not null, sent_count integer not null, tries integer not null,
+     next_at integer not null
+   ) without rowid;
+   create table warned (subject text primary key, expires_at integer not null) without rowid;
+   insert into due select 'expiries', 0 where exists (select 1 from tokens);`,
 ]
 
 /** Makes the tables, or brings them up to date; one transaction must be around it. */

@@ -5,9 +5,11 @@
 import type { Context } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { detailOf, type Effect, problems, type Refusal, type Result, refuse, statusOf } from '../errors.ts'
+import { quiet } from '../organisation/alerts.ts'
 import type { Answer } from '../organisation/messages.ts'
 import type { Organisation } from '../organisation/organisation.ts'
 import type { RateState } from '../organisation/rates.ts'
+import { post } from '../upstream/post.ts'
 import type { AppEnv } from './context.ts'
 
 /**
@@ -37,6 +39,7 @@ export function problem(
     cause: upstream?.cause,
     failing: refusal.code === 'not-configured' && refusal.failing.length > 0 ? refusal.failing : undefined,
   }
+  if (refusal.code === 'audit-unavailable') alertUnwritable(c)
   if ('retryAfterSeconds' in refusal) c.header('Retry-After', String(refusal.retryAfterSeconds))
   if (refusal.code === 'method-not-allowed') c.header('Allow', refusal.allow.join(', '))
   const challenge = challenges[refusal.code]
@@ -44,6 +47,24 @@ export function problem(
   return c.body(JSON.stringify(body), status as ContentfulStatusCode, {
     'Content-Type': 'application/problem+json',
   })
+}
+
+/** Organisations whose log took no record, and until when no more is said of it by this isolate. */
+const unwritable = new Map<string, number>()
+const maxUnwritable = 1_000
+
+/** Alerts once of a log that takes no records: its organisation could not, as alerts are stored with their records. */
+function alertUnwritable(c: Context<AppEnv>): void {
+  const { alerts, upstream } = c.get('config')
+  const organisationId = c.req.param('organisation_id') ?? ''
+  const nowMs = Date.now()
+  if (!alerts || nowMs < (unwritable.get(organisationId) ?? 0)) return
+  if (unwritable.size >= maxUnwritable) unwritable.clear()
+  unwritable.set(organisationId, nowMs + quiet * upstream.retryMs)
+  const type = 'audit.unavailable'
+  const body = { type, timestamp: new Date(nowMs).toISOString(), data: { organisationId, count: 1 } }
+  const message = { id: `${organisationId}.${nowMs}.${type}`, body: JSON.stringify(body) }
+  c.executionCtx.waitUntil(post(fetch, alerts, message, nowMs, upstream.timeoutMs))
 }
 
 /** Whether a request means to change a version, wherever under /o it points. */

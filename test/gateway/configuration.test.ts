@@ -1,5 +1,7 @@
 /** A gateway that lacks a valid setting does nothing and says which; keys and platforms that change. */
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Platform, startPlatform } from '../platform/platform.ts'
 import { makeSecrets } from '../platform/secrets.ts'
@@ -216,4 +218,9 @@ describe('the sealing key changes', () => {
     expect((await gateway.ask('/admin/reseal', { method: 'POST' })).status).toBe(401)
     expect((await gateway.admin('GET', '/reseal')).status).toBe(405)
   })
+})
+
+test('every variable can be set by .dev.vars: with secrets declared as required, wrangler dev would take those alone', () => {
+  const text = readFileSync(join(import.meta.dirname, '../../wrangler.toml'), 'utf8')
+  expect(text).not.toMatch(/^\[secrets\]/m)
 })

@@ -7,6 +7,7 @@ import {
   deriveKey,
   equalDigests,
   fromBase64,
+  hmacSha256,
   open,
   randomBytes,
   Secret,
@@ -242,4 +243,20 @@ test.each<[string, (secret: Secret) => string]>([
   const secret = new Secret('hunter2')
   expect(print(secret)).not.toContain('hunter2')
   expect(secret.reveal()).toBe('hunter2')
+})
+
+// RFC 4231, test cases 2 and 6, whose key is longer than a block.
+test.each([
+  [
+    'Jefe',
+    'what do ya want for nothing?',
+    '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843',
+  ],
+  [
+    '\u00aa'.repeat(131),
+    'Test Using Larger Than Block-Size Key - Hash Key First',
+    '60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54',
+  ],
+])('HMAC-SHA-256 with the key %s', (key, text, hex) => {
+  expect(Buffer.from(hmacSha256(Buffer.from(key, 'latin1'), text), 'base64').toString('hex')).toBe(hex)
 })

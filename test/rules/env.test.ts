@@ -290,6 +290,72 @@ describe.each(['SEALING_KEY', 'SEALING_KEY_PREVIOUS'])('%s', name => {
   })
 })
 
+describe('ALERT_WEBHOOK_URL and ALERT_WEBHOOK_SECRET', () => {
+  const url = 'https://alerts.example/hook?key=value'
+  const whsec = (bytes: number) => `whsec_${base64(bytes)}`
+  const both = { ALERT_WEBHOOK_URL: url, ALERT_WEBHOOK_SECRET: whsec(32) }
+
+  test('both are kept without a printable form; neither is none', () => {
+    const { alerts } = configOf(both)
+    expect([alerts?.url.reveal(), alerts?.secret.reveal()]).toEqual([url, whsec(32)])
+    expect(JSON.stringify(configOf(both))).not.toMatch(/hook|whsec_/)
+    for (const none of [undefined, null, '']) {
+      expect(configOf({ ALERT_WEBHOOK_URL: none, ALERT_WEBHOOK_SECRET: none }).alerts).toBeUndefined()
+    }
+  })
+
+  test.each([undefined, null, ''])('one and %j is half', none => {
+    for (const name of ['ALERT_WEBHOOK_URL', 'ALERT_WEBHOOK_SECRET']) {
+      expect(failing({ ...good, ...both, [name]: none })).toEqual([{ name, problem: 'is not set' }])
+    }
+  })
+
+  test.each([
+    ['https://alerts.example', 'https://alerts.example/'],
+    ['https://alerts.example:8443/a/?b=c&d', undefined],
+    ['http://127.0.0.1:9000/a', undefined],
+    ['http://localhost/a', undefined],
+    ['http://[::1]:9000/a', undefined],
+  ])('%s', (text, expected = text) => {
+    expect(configOf({ ...both, ALERT_WEBHOOK_URL: text }).alerts?.url.reveal()).toBe(expected)
+  })
+
+  test.each([
+    ['no URL', 'alerts.example/hook'],
+    ['http', 'http://alerts.example/hook'],
+    ['http to a host that begins like a loopback', 'http://localhost.evil.example/hook'],
+    ['a user', 'https://someone@alerts.example/hook'],
+    ['a password', 'https://someone:sesame@alerts.example/hook'],
+    ['a fragment', 'https://alerts.example/hook#part'],
+    ['a script', 'javascript:alert(1)'],
+  ])('not %s', (_, text) => {
+    const problems = failing({ ...good, ...both, ALERT_WEBHOOK_URL: text })
+    expect(problems.map(({ name }) => name)).toEqual(['ALERT_WEBHOOK_URL'])
+    expect(problems[0]?.problem).not.toMatch(/hook|someone|sesame|evil/)
+  })
+
+  test.each([24, 32, 64])('a secret of %i bytes', bytes => {
+    expect(configOf({ ...both, ALERT_WEBHOOK_SECRET: whsec(bytes) }).alerts?.secret.reveal()).toBe(
+      whsec(bytes),
+    )
+  })
+
+  test.each([
+    ['23 bytes', whsec(23)],
+    ['65 bytes', whsec(65)],
+    ['no prefix', base64(32)],
+    ['another prefix', `whsk_${base64(32)}`],
+    ['no base64', `whsec_${'*'.repeat(44)}`],
+    ['no padding', whsec(32).slice(0, -1)],
+    ['a line end', `${whsec(32)}\n`],
+    ['the prefix twice', `whsec_${whsec(32)}`],
+  ])('not a secret with %s', (_, text) => {
+    const problems = failing({ ...good, ...both, ALERT_WEBHOOK_SECRET: text })
+    expect(problems.map(({ name }) => name)).toEqual(['ALERT_WEBHOOK_SECRET'])
+    expect(problems[0]?.problem).not.toContain(text)
+  })
+})
+
 describe('AUDIT_SIGNING_KEY', () => {
   const der = Buffer.from(signingKey, 'base64')
   test.each([

@@ -19,6 +19,7 @@ const target = { organisationId: 'ORG1', connectionId: 'CONN1', version: '1.4.0'
 const full: Entry = {
   fields: ['name'],
   count: 4,
+  alert: { id: 'a' },
   session: { generation: 3 },
   token: { id: 'x' },
   reason: 'insufficient-scope',
@@ -42,7 +43,7 @@ test('a record with everything, byte by byte', () => {
       '"client":{"ip":"192.0.2.1","userAgent":"curl/8"},"attempt":11',
       '"request":{"sha256":"ab","bytes":2,"body":{}}',
       '"upstream":{"status":200,"durationMs":84,"attempts":1,"sha256":"cd","generation":3}',
-      '"outcome":"applied","reason":"insufficient-scope","token":{"id":"x"},"session":{"generation":3}',
+      '"outcome":"applied","reason":"insufficient-scope","token":{"id":"x"},"session":{"generation":3},"alert":{"id":"a"}',
       '"count":4,"fields":["name"]}',
     ].join(','),
   )

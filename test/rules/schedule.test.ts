@@ -28,6 +28,14 @@ test.each<[number, Due[]]>([
   expect(schedule({ denials: 5, directory: 9, attempts: 3 }).dueBy(now)).toEqual(expected)
 })
 
+test('alerts come after everything else that is due', () => {
+  expect(schedule({ alerts: 1, unsettled: 3, denials: 5 }).dueBy(10)).toEqual([
+    'unsettled',
+    'denials',
+    'alerts',
+  ])
+})
+
 test('a kind is due once, at the time it was set to last', () => {
   const made = schedule({ attempts: 3 })
   made.set('attempts', 8)
