@@ -193,14 +193,14 @@ describe('what the caller gets', () => {
   test('is the list of headers and no other, whatever the platform sends', async () => {
     const { id, token } = await gateway.organisation()
     const path = versionPath(id, 'CONN1', '1.4.0')
-    expectHeaders(await gateway.ask(path, { token }), 'application/json', admitted)
-    expectHeaders(await put(gateway, { id, token }), 'application/json', admitted)
+    expectHeaders(await gateway.ask(path, { token }), 'application/json', [...admitted, 'etag'])
+    expectHeaders(await put(gateway, { id, token }), 'application/json', [...admitted, 'etag'])
     gateway.platform.misbehave(
       { kind: 'set-cookie', cookies: ['theme=dark; Path=/', 'other=1'] },
       { times: 2 },
     )
-    expectHeaders(await gateway.ask(path, { token }), 'application/json', admitted)
-    expectHeaders(await put(gateway, { id, token }), 'application/json', admitted)
+    expectHeaders(await gateway.ask(path, { token }), 'application/json', [...admitted, 'etag'])
+    expectHeaders(await put(gateway, { id, token }), 'application/json', [...admitted, 'etag'])
     gateway.platform.misbehave({ kind: 'status', status: 404, contentType: 'application/json; charset=x' })
     expectHeaders(await gateway.ask(path, { token }), problem, admitted)
     gateway.platform.misbehave({ kind: 'redirect', location: 'https://evil.example/' })
