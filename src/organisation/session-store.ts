@@ -75,8 +75,10 @@ export class SessionStore {
     this.#tryAt = (this.#row?.lastRejectedAt ?? 0) + this.#restMs
   }
 
+  /** How it stands; one that no key opens is missing, as whoever needs it is told. */
   view(): SessionView {
-    return viewSession(this.#row, this.#baseUrl)
+    const row = this.#row
+    return viewSession(row?.sealed && !this.#open().ok ? { ...row, sealed: null } : row, this.#baseUrl)
   }
 
   /** The version to read with the session, to see whether it stands. */

@@ -39,16 +39,18 @@ const pair = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+=[\x21-\x3a\x3c-\x7e]*(?: +[\x21-\x3a
 export const newSession = z
   .strictObject({
     cookie: z.optional(
-      z
-        .string()
-        .check(
-          z.minLength(1),
-          z.maxLength(maxHeaderLength),
-          z.regex(
-            /^[\x21-\x3a\x3c-\x7e]*$/,
-            'must be the bare value of the cookie named cookie, without ; or space; for a whole header use cookieHeader',
-          ),
+      z.string().check(
+        z.minLength(1),
+        z.maxLength(maxHeaderLength),
+        z.regex(
+          /^[\x21-\x3a\x3c-\x7e]*$/,
+          'must be the bare value of the cookie named cookie, without ; or space; for a whole header use cookieHeader',
         ),
+        z.refine(
+          text => !text.startsWith('cookie='),
+          'must be the value alone, without cookie= in front; for a whole header use cookieHeader',
+        ),
+      ),
     ),
     cookieHeader: z.optional(
       z.string().check(

@@ -51,7 +51,7 @@ export class Writer {
         const effect = last ? 'not-applied' : 'not-sent'
         return { verdict: { effect, result: exchanged, session: 'unsaid' }, upstream: last?.upstream }
       }
-      const { verdict } = exchanged.value
+      const verdict = ofThisVersion(exchanged.value.verdict, intent)
       const durationMs = this.#world.now() - startedAt
       const upstream = { ...exchanged.value.upstream, durationMs, attempts: sends }
       if (verdict.effect === 'applied') return { verdict, upstream }
@@ -132,6 +132,13 @@ function worthAnother({ effect, result, session }: Verdict): boolean {
     session !== 'rejected' &&
     (effect === 'unknown' || effect === 'not-sent' || result.refusal.code === 'overloaded')
   )
+}
+
+/** A 2xx that shows another version, or none, does not say that this one was updated. */
+function ofThisVersion(verdict: Verdict, intent: Intent): Verdict {
+  if (!verdict.result.ok || compare(intent, verdict.result.body) !== 'other') return verdict
+  const detail = 'The answer of the platform is not the version that was updated.'
+  return unknownAs({ ...verdict, result: refuse({ code: 'upstream-invalid-response', detail }) })
 }
 
 function unknownAs(verdict: Verdict): Verdict {

@@ -77,8 +77,19 @@ function paths(): Json {
   const organisation = '/admin/organisations/{organisation_id}'
   const token = `${organisation}/tokens/{token_id}`
   const json = (text: string) => ({ description: text, content: { 'application/json': { schema: {} } } })
+  const conditions = ['Idempotency-Key', 'If-Match'].map(name => ({
+    name,
+    in: 'header',
+    schema: { type: 'string' },
+  }))
   const held = {
     description: 'The version, as the platform holds it',
+    headers: Object.fromEntries(
+      ['ETag', 'Audit-Receipt', 'RateLimit', 'RateLimit-Policy'].map(name => [
+        name,
+        { schema: { type: 'string' } },
+      ]),
+    ),
     content: { 'application/json': { schema: reference('ConnectionVersion') } },
   }
   const op = operation('versions')
@@ -89,20 +100,32 @@ function paths(): Json {
   return {
     [version]: {
       get: op('getVersion', 'Read a version', version, { 200: held }),
-      put: op('updateVersion', 'Update a version', version, { 200: held }, { body: 'ConnectionVersion' }),
+      put: op(
+        'updateVersion',
+        'Update a version',
+        version,
+        { 200: held },
+        { body: 'ConnectionVersion', parameters: conditions },
+      ),
       patch: op(
         'patchVersion',
         'Change some fields of a version',
         version,
         { 200: held },
-        { body: 'MergePatch', mediaType: 'application/merge-patch+json' },
+        { body: 'MergePatch', mediaType: 'application/merge-patch+json', parameters: conditions },
       ),
     },
     '/o/{organisation_id}/token': {
       get: op('getOwnToken', 'What this token may do', '/o/{organisation_id}', { 200: json('The token') }),
     },
     '/admin/organisations': {
-      get: admin('listOrganisations', 'List organisations', '', { 200: json('A page') }, { query: page }),
+      get: admin(
+        'listOrganisations',
+        'List organisations',
+        '',
+        { 200: json('A page') },
+        { parameters: page },
+      ),
     },
     '/admin/reseal': {
       post: admin(
@@ -110,7 +133,7 @@ function paths(): Json {
         'Seal every session with the newest key',
         '',
         { 200: json('Counts') },
-        { query: page },
+        { parameters: page },
       ),
     },
     [`${organisation}/tokens`]: {
@@ -161,7 +184,7 @@ function paths(): Json {
             },
           },
         },
-        { query: query(auditQuery) },
+        { parameters: query(auditQuery) },
       ),
     },
     [`${organisation}/audit/{seq}`]: {
@@ -184,13 +207,13 @@ function operation(tag: string, security?: Json[]) {
     summary: string,
     path: string,
     responses: Json,
-    more: { body?: string; mediaType?: string; query?: Json[] } = {},
+    more: { body?: string; mediaType?: string; parameters?: Json[] } = {},
   ): Json => ({
     operationId,
     summary,
     tags: [tag],
     ...(security ? { security } : {}),
-    parameters: [...pathParameters(path), ...(more.query ?? [])],
+    parameters: [...pathParameters(path), ...(more.parameters ?? [])],
     ...(more.body
       ? {
           requestBody: {

@@ -47,5 +47,10 @@ async function readBounded(response: Response): Promise<string | undefined> {
     if (length > maxAnswerBytes) return undefined
     chunks.push(chunk)
   }
-  return Buffer.concat(chunks).toString('utf8')
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks))
+  } catch {
+    // What is not UTF-8 is no JSON either, and nothing of it is passed on.
+    return ''
+  }
 }

@@ -183,6 +183,8 @@ describe('the sealing key changes', () => {
     const refused = await put(gateway, made)
     expect([refused.status, refused.json.outcome]).toEqual([503, 'not-sent'])
     expect(gateway.platform.received.length).toBe(0)
+    const shown = await gateway.admin('GET', `/organisations/${made.id}/session`)
+    expect(shown.json).toMatchObject({ state: 'missing', generation: 1 })
     await gateway.restart({ SEALING_KEY_PREVIOUS: old })
     expect((await put(gateway, made)).status).toBe(200)
     await gateway.restart({ SEALING_KEY_PREVIOUS: undefined })

@@ -90,6 +90,7 @@ describe('a session is kept exactly and never shown', () => {
   })
 
   const bad: [string, (value: string) => object][] = [
+    ['a bare value with its name', value => ({ cookie: `cookie=${value}` })],
     ['a bare value with ;', value => ({ cookie: `${value}; a=b` })],
     ['a bare value with a space', value => ({ cookie: `${value} x` })],
     ['a bare value with CR LF', value => ({ cookie: `${value}\r\nX-Evil: 1` })],

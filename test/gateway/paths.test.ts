@@ -150,7 +150,7 @@ test('what is wrong with all parts of a path is named at once', async () => {
   ])
 })
 
-test.each(['?version=1.3.0', '?a', '?%00', '?access_token=x', '?a=1&a=2'])(
+test.each(['?', '?version=1.3.0', '?a', '?%00', '?access_token=x', '?a=1&a=2'])(
   'a query string is refused: %s',
   async query => {
     const { id, token } = await gateway.organisation()
