@@ -130,8 +130,11 @@ export class Attempts {
       if (effect === 'applied') idempotency.settle(scope, { result, effect, receipt })
       else idempotency.release(scope)
     })
+    // What could not be written is closed as unknown and looked into; a successor would make that look tell a lie.
+    const unwritten = answer.result !== result
+    if (unwritten && turn) unsettled.hold(attempt, turn)
     if (bug !== undefined) throw bug
-    return { answer, keepsTurn: effect === 'unknown' }
+    return { answer, keepsTurn: effect === 'unknown' || unwritten }
   }
 
   /** Makes a record of a resend durable; false where it can't be, and nothing may be sent. */

@@ -93,6 +93,11 @@ export class Unsettled {
     this.#put(row)
   }
 
+  /** Keeps the turn of an attempt whose outcome could not be written: it will be closed as unknown, and kept. */
+  hold(attempt: number, turn: Ticket): void {
+    if (!this.#held.has(attempt)) this.#held.set(attempt, turn)
+  }
+
   /** What to look at now. */
   due(nowMs: number): Inquiry[] {
     return [...this.#rows.values()]
@@ -147,8 +152,14 @@ export class Unsettled {
       nowMs,
     )
     if (scope !== undefined) this.#tellKey(scope, sight, receipt)
-    this.#held.get(row.attempt)?.leave()
-    this.#held.delete(row.attempt)
+    // The turn goes on once that is on disk: what has to look again must not find a successor's work.
+    this.#queue.committed().then(
+      () => {
+        this.#held.get(row.attempt)?.leave()
+        this.#held.delete(row.attempt)
+      },
+      () => {},
+    )
   }
 
   /** When the next look is due, or undefined where nothing is unsettled. */

@@ -3,7 +3,16 @@
  * without its record, nothing is answered as done without one, and what follows has no gap.
  */
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { eventsOf, type Gateway, put, startGateway, verifyLogs, versionOf, versionPath } from './gateway.ts'
+import {
+  eventsOf,
+  type Gateway,
+  logOf,
+  put,
+  startGateway,
+  verifyLogs,
+  versionOf,
+  versionPath,
+} from './gateway.ts'
 
 let gateway: Gateway
 beforeAll(async () => {
@@ -68,6 +77,26 @@ test('an update whose outcome cannot be recorded is not answered as done, and it
     'update.unknown',
     'update.reconciled',
   ])
+})
+
+test('a successor does not pass an update whose outcome could not be written, and the look finds that one', async () => {
+  const made = await gateway.organisation()
+  const mend = await refuse(made.id, 'update.succeeded')
+  const first = await put(gateway, made, { changes: { description: 'first' } })
+  expect(first.json).toMatchObject({ code: 'audit-unavailable', outcome: 'applied' })
+  await mend()
+  let second = await put(gateway, made, { changes: { description: 'second' } })
+  while (second.json.code === 'upstream-timeout') {
+    expect(second.json.outcome).toBe('not-sent')
+    second = await put(gateway, made, { changes: { description: 'second' } })
+  }
+  expect(second.status).toBe(200)
+  const log = (await logOf(gateway, made.id)).map(({ record }) => record)
+  const [reconciled, attempted] = ['update.reconciled', 'update.attempted'].map(event =>
+    log.findLast(each => each.event === event),
+  )
+  expect(reconciled.applied).toBe(true)
+  expect(attempted.seq).toBeGreaterThan(reconciled.seq)
 })
 
 test('a read, a token and a session that cannot be recorded are refused, and nothing of them stays', async () => {
