@@ -75,9 +75,36 @@ export function uuidv7(nowMs: number, random: Uint8Array = randomBytes(10)): str
  * Bytes from standard base64 (RFC 4648, section 4), padding required; undefined for anything else.
  * Stricter than Buffer, which skips what it does not know: a key with a typo must not become another key.
  */
-export function fromBase64(text: string): Uint8Array | undefined {
+export function fromBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
   const bytes = Buffer.from(text, 'base64')
   return bytes.toString('base64') === text ? new Uint8Array(bytes) : undefined
+}
+
+/** Bytes from hexadecimal digits in lower case, two a byte; undefined for anything else. */
+export function fromHex(text: string): Uint8Array<ArrayBuffer> | undefined {
+  return /^(?:[0-9a-f]{2})*$/.test(text) ? new Uint8Array(Buffer.from(text, 'hex')) : undefined
+}
+
+/** Whether an HMAC (RFC 2104) is a key's over a message; WebCrypto compares in constant time. */
+export async function verifyHmac(
+  hash: 'SHA-256' | 'SHA-384' | 'SHA-512',
+  key: Uint8Array<ArrayBuffer>,
+  signature: Uint8Array<ArrayBuffer>,
+  message: Uint8Array<ArrayBuffer>,
+): Promise<boolean> {
+  const imported = await crypto.subtle.importKey('raw', key, { name: 'HMAC', hash }, false, ['verify'])
+  return crypto.subtle.verify('HMAC', imported, signature, message)
+}
+
+/** Whether an Ed25519 signature (RFC 8032) is a public key's over a message; false for a key that is none. */
+export async function verifyEd25519(
+  publicKey: Uint8Array<ArrayBuffer>,
+  signature: Uint8Array<ArrayBuffer>,
+  message: Uint8Array<ArrayBuffer>,
+): Promise<boolean> {
+  if (publicKey.byteLength !== 32) return false
+  const key = await crypto.subtle.importKey('raw', publicKey, 'Ed25519', false, ['verify'])
+  return crypto.subtle.verify('Ed25519', key, signature, message)
 }
 
 /** A 256-bit AES key for one purpose, derived with HKDF-SHA-256 (RFC 5869): no two purposes share a key. */

@@ -45,7 +45,7 @@ const shells = [
   forward,
 ]
 const revealing = ['session.ts', 'session-store.ts', 'courier.ts'].map(name => `src/organisation/${name}`)
-revealing.push('src/upstream/headers.ts', post)
+revealing.push('src/upstream/headers.ts', 'src/auth/webhook-signature.ts', post)
 /** tables.ts holds all SQL, and nothing else. */
 const maxLines = 380
 
