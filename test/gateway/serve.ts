@@ -2,7 +2,8 @@
  * Owns a runtime in a process of its own, for tests that kill it: reads `{ storage, bindings }` from standard input,
  * starts, and prints `{ url, workerd }` as one line. After that each line of standard input is a command about one
  * organisation's object, answered by one line: `{ organisation }` has it evicted from memory, `{ organisation, sql }` runs
- * SQL in it. What the Worker logs is printed as `{ log }`. Ends when its standard input does.
+ * SQL in it. With `logs: true` beside the bindings, each line that workerd logs is printed as `{ log }`. Ends when its
+ * standard input does.
  */
 import { execFileSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
@@ -25,8 +26,9 @@ async function run(miniflare: Miniflare, command: string): Promise<object> {
 
 process.stdin.once('data', async data => {
   const commands = createInterface({ input: process.stdin })
-  const { storage, bindings } = JSON.parse(String(data))
-  const { url, miniflare } = await startRuntime(storage, bindings, log => print({ log }))
+  const { storage, bindings, logs = false } = JSON.parse(String(data))
+  const onLog = (log: string) => logs && print({ log })
+  const { url, miniflare } = await startRuntime(storage, bindings, onLog)
   const processes = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,comm='], { encoding: 'utf8' })
   const workerd = processes
     .split('\n')

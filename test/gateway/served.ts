@@ -49,7 +49,7 @@ export class Server {
       for (const { reject } of waiting.splice(0)) reject(new Error('the gateway is gone'))
     })
     child.stdin.on('error', () => {})
-    child.stdin.write(`${JSON.stringify({ storage: this.#storage, bindings: this.#bindings })}\n`)
+    child.stdin.write(`${JSON.stringify({ storage: this.#storage, bindings: this.#bindings, logs: true })}\n`)
     const { url, workerd } = await answered()
     return {
       url,
