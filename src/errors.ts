@@ -26,6 +26,7 @@ export type Refusal =
       retryAfterSeconds: number
       detail?: string
     }
+  | { code: 'upstream-failed'; retryAfterSeconds: number | undefined }
   | { code: 'body-too-large'; limitBytes: number }
   | { code: 'upstream-rejected'; status: number; upstream: PlatformError }
   | { code: 'upstream-invalid-response'; detail: string }
@@ -38,7 +39,6 @@ export type Refusal =
         | 'idempotency-mismatch'
         | 'precondition-failed'
         | 'upstream-unreachable'
-        | 'upstream-failed'
         | 'upstream-timeout'
         | 'interrupted'
         | 'internal'

@@ -35,12 +35,6 @@ export class Agenda {
     if (current === undefined || current > at) this.set(kind, at)
   }
 
-  /** Makes a kind due at `at` or, where it is due later already, leaves it: with slack, so that few calls write. */
-  noEarlierThan(kind: Due, at: number, slackMs: number): void {
-    const current = this.#schedule.at(kind)
-    if (current === undefined || current < at) this.set(kind, at + slackMs)
-  }
-
   set(kind: Due, at: number): void {
     this.#schedule.set(kind, at)
     this.#queue.add(() => {

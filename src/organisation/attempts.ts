@@ -12,7 +12,7 @@ import type { Exchange } from './courier.ts'
 import type { Idempotency } from './idempotency.ts'
 import type { Answer, UpdateCall } from './messages.ts'
 import type { RateState } from './rates.ts'
-import { type Actor, about, type Entry, payloadOf, reasonOf } from './record.ts'
+import { type Actor, about, changeOf, type Entry, payloadOf, reasonOf } from './record.ts'
 import type { Recorder } from './recorder.ts'
 import type { Ticket } from './turns.ts'
 import type { Unsettled } from './unsettled.ts'
@@ -84,8 +84,7 @@ export class Attempts {
     const attempt = log.append({ ...about(call), event: 'update.attempted', actor, request }, now(), kept).seq
     this.#running.add(attempt)
     if (scope !== undefined) idempotency.reserve(scope, now())
-    const marginMs = attemptMargin * this.#on.retryMs
-    agenda.noEarlierThan('attempts', deadline + marginMs, marginMs)
+    agenda.noLaterThan('attempts', deadline + attemptMargin * this.#on.retryMs)
     try {
       // Durable from here on: that this update is about to be sent. A crash after it leaves an attempt without an
       // outcome, which the alarm's construction of the object closes as unknown and has looked into.
@@ -117,7 +116,7 @@ export class Attempts {
       actor,
       attempt,
       request: { sha256, bytes },
-      change: call.change,
+      change: changeOf(call.change),
       upstream,
       outcome: effect,
       reason: result.ok ? undefined : reasonOf(result.refusal),

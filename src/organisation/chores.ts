@@ -7,7 +7,7 @@ import { type Attempts, attemptMargin } from './attempts.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { Capacity } from './capacity.ts'
 import type { Summary } from './directory.ts'
-import { type Idempotency, sweepMs } from './idempotency.ts'
+import type { Idempotency } from './idempotency.ts'
 import { gateway, lostOutcome } from './record.ts'
 import type { Recorder } from './recorder.ts'
 import type { Due } from './schedule.ts'
@@ -19,6 +19,7 @@ import type { Writer } from './writer.ts'
 
 export const directoryRetryMs = 5_000
 const dayMs = 86_400_000
+const unknownKindMs = 3_600_000
 /** By how much the storage may have grown before the directory is told. */
 const publishedEveryBytes = 1_000_000
 /** How long one look of the alarm may take, in times the backoff's base. */
@@ -66,7 +67,7 @@ export class Chores {
         agenda.done(kind)
         return recorder.writeSuppressed()
       case 'idempotency':
-        return agenda.set(kind, now() + (idempotency.sweep(now()) ? 0 : sweepMs))
+        return idempotency.sweep(now())
       case 'unsettled':
         return this.#lookIntoUnsettled()
       case 'storage':
@@ -77,6 +78,9 @@ export class Chores {
       case 'expiries':
       case 'alerts':
         return this.#on.watch[kind].run()
+      default:
+        // From a later version that was rolled back: kept for it, and not in the way.
+        return agenda.set(kind, now() + unknownKindMs)
     }
   }
 
@@ -130,8 +134,12 @@ export class Chores {
   /** Looks at what unknown updates left behind, one after the other, and says when to look again. */
   async #lookIntoUnsettled(): Promise<void> {
     const { unsettled, inspector, agenda, now, timeoutMs, retryMs } = this.#on
+    const patienceMs = Math.min(timeoutMs, lookPatience * retryMs)
+    const endsAt = now() + patienceMs
     for (const inquiry of unsettled.due(now())) {
-      const deadline = now() + Math.min(timeoutMs, lookPatience * retryMs)
+      // What is left is due again at once, but after whatever else is.
+      if (now() >= endsAt) break
+      const deadline = now() + patienceMs
       const sight = await inspector.look(inquiry.errand, inquiry.intent, deadline)
       unsettled.take(inquiry, sight, now())
     }

@@ -32,6 +32,8 @@ export interface Errand extends Origin {
   body?: string
   /** The caller's token; the gateway's own errands have none. */
   owner?: string
+  /** What one request's exchanges have in common: the one that may try a rested session may look and send again. */
+  pass?: object
   /** A Cookie header to try instead of the session. */
   candidate?: Secret
 }
@@ -74,7 +76,7 @@ export class Courier {
       // No session has the generation 0: what a candidate is told counts for none.
       const opened = errand.candidate
         ? ok({ cookie: errand.candidate, generation: 0 })
-        : this.#session.open(this.#world.now())
+        : this.#session.open(this.#world.now(), errand.pass)
       return opened.ok
         ? ok(await this.#send(errand, opened.value.cookie, opened.value.generation, deadline))
         : opened
@@ -105,7 +107,9 @@ export class Courier {
     )
     const status = 'status' in reply ? reply.status : undefined
     const { body: text, setCookies } = reply.kind === 'answered' ? reply : { body: undefined, setCookies: [] }
-    const heard = { generation, said: verdict.session, status, setCookies }
+    // Only a 2xx in JSON may change the session.
+    const renewing = verdict.result.ok ? setCookies : []
+    const heard = { generation, said: verdict.session, status, setCookies: renewing }
     if (this.#session.hear(errand, heard, now)) this.#agenda.noLaterThan('directory', now)
     const digest = text === undefined ? undefined : toHex(sha256(text))
     return {

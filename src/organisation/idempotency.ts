@@ -23,7 +23,8 @@ export type Claim =
   | { kind: 'done'; answer: Answer }
 
 const lifetimeMs = 86_400_000
-export const sweepMs = 3_600_000
+const sweepMs = 3_600_000
+const maxSwept = 1_000
 const maxAnswerBytes = 64 * 1024
 
 export class Idempotency {
@@ -109,9 +110,12 @@ export class Idempotency {
     this.#reserved.delete(scope)
   }
 
-  /** Takes away what has expired, some at a time; true where there may be more. */
-  sweep(nowMs: number): boolean {
-    return this.#tables.sweepIdempotency(nowMs, 1_000) === 1_000
+  /** Takes away what has expired, some at a time, and says when there is more. */
+  sweep(nowMs: number): void {
+    const swept = this.#tables.sweepIdempotency(nowMs, maxSwept)
+    const next = this.#tables.nextIdempotencyExpiry()
+    if (next === null) this.#agenda.done('idempotency')
+    else this.#agenda.set('idempotency', swept === maxSwept ? nowMs : Math.max(next, nowMs + sweepMs))
   }
 }
 

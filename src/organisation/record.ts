@@ -3,7 +3,9 @@
  * Never holds a secret: there is no field that one could stand in.
  */
 import { withoutTokens } from '../auth/token.ts'
+import { sha256, toHex } from '../crypto.ts'
 import type { Effect, FieldError, Refusal } from '../errors.ts'
+import type { Change } from '../update/proposal.ts'
 import type { AdminCall, Origin } from './messages.ts'
 
 export type Actor =
@@ -184,6 +186,22 @@ export function payloadOf(
 
 const maxFields = 20
 const maxFieldLength = 64
+
+const maxChangeLength = 1024
+
+/** What changed, bounded: of a long text its digest and size, and no token that the platform may hold in it. */
+export function changeOf(change: Change | undefined): Entry['change'] {
+  if (!change) return undefined
+  const bounded = (value: unknown) => {
+    if (typeof value !== 'string') return value
+    const bytes = Buffer.byteLength(value)
+    return bytes > maxChangeLength ? { sha256: toHex(sha256(value)), bytes } : withoutTokens(value)
+  }
+  const fields = Object.entries(change).map(([field, { from, to }]) => {
+    return [field, { from: bounded(from), to: bounded(to) }]
+  })
+  return Object.fromEntries(fields)
+}
 
 /** The names of what was wrong, bounded: unknown ones are whatever the caller chose. */
 export function fieldsOf(fields: readonly FieldError[]): string[] {

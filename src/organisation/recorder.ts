@@ -37,7 +37,9 @@ export class Recorder {
     try {
       await this.#on.queue.committed()
     } catch {
-      return { ...answer, result: refuse({ code: 'audit-unavailable' }) }
+      return believed(answer)
+        ? { ...answer, result: refuse({ code: 'audit-unavailable' }) }
+        : nameless(answer)
     }
     return believed(answer) ? { ...answer, receipt } : nameless(answer)
   }

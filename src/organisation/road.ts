@@ -19,7 +19,7 @@ import { type World, whenReady } from './courier.ts'
 import type { Idempotency } from './idempotency.ts'
 import type { Answer, Call, PatchCall, ReadCall, RefusedCall, TokenSelf, UpdateCall } from './messages.ts'
 import { Rates } from './rates.ts'
-import { about } from './record.ts'
+import { about, type Entry } from './record.ts'
 import type { Recorder } from './recorder.ts'
 import type { SessionStore } from './session-store.ts'
 import type { Tables } from './tables.ts'
@@ -153,7 +153,7 @@ export class Road {
       if (refusal) return await this.#on.recorder.refuse(call, 'update', { refusal, actor, rate })
       const wanted = await this.#against(call, admission.token.scope, deadline)
       if (!wanted.ok) return await this.#on.recorder.refuse(call, 'update', { ...wanted, actor, rate })
-      if (!('update' in wanted.value)) return await this.#unchanged(call, admission, wanted.value.held)
+      if (!('update' in wanted.value)) return await this.#unchanged(call, admission, wanted.value.held, scope)
       const standing = { actor, rate, deadline, turn, scope }
       ending = await this.#on.attempts.make(wanted.value, standing, () => this.#objection(call))
       return ending.answer
@@ -198,19 +198,27 @@ export class Road {
     return ok({ ...rest, update, change, patchSha256: toHex(sha256(patch)) })
   }
 
-  /** A patch that changes nothing is not sent: the answer is the version as it is. */
-  async #unchanged(call: Call, { actor, rate }: Admitted, body: string): Promise<Answer> {
-    const answer: Answer = { result: { ok: true, status: 200, body }, effect: 'not-sent', rate }
-    return this.#on.recorder.answer({ ...about(call), event: 'update.unchanged', actor }, answer)
+  /** A patch that changes nothing is not sent: the answer is the version as it is. Kept for its key, as any answer. */
+  async #unchanged(
+    call: UpdateCall | PatchCall,
+    { actor, rate }: Admitted,
+    body: string,
+    scope: string | undefined,
+  ): Promise<Answer> {
+    const { recorder, idempotency, now } = this.#on
+    const answer: Answer = { result: { ok: true, status: 200, body }, effect: 'not-sent' }
+    const entry: Entry = { ...about(call), event: 'update.unchanged', actor, request: requestOf(call) }
+    return recorder.answer(entry, { ...answer, rate }, receipt => {
+      if (scope === undefined) return
+      idempotency.reserve(scope, now())
+      idempotency.settle(scope, { ...answer, receipt })
+    })
   }
 
   /** The answer of the first request with this key, and its receipt. A record says that it was given again. */
   async #replay(call: UpdateCall | PatchCall, { actor, rate }: Admitted, first: Answer): Promise<Answer> {
-    const text = 'update' in call ? call.update.body : call.patch
-    const { idempotencyKey } = call
-    const request = { sha256: fingerprintOf(call), bytes: Buffer.byteLength(text), idempotencyKey }
     const answer = await this.#on.recorder.answer(
-      { ...about(call), event: 'update.replayed', actor, request },
+      { ...about(call), event: 'update.replayed', actor, request: requestOf(call) },
       { ...first, rate },
     )
     const replayed: Answer = { ...answer, replayed: true }
@@ -252,6 +260,13 @@ function scopeOf(call: UpdateCall | PatchCall): string | undefined {
 /** What makes two requests with one key the same. */
 function fingerprintOf(call: UpdateCall | PatchCall): string {
   return 'update' in call ? call.update.sha256 : toHex(sha256(call.patch))
+}
+
+/** What a record says of a request that is not sent. */
+function requestOf(call: UpdateCall | PatchCall): Entry['request'] {
+  const text = 'update' in call ? call.update.body : call.patch
+  const { idempotencyKey } = call
+  return { sha256: fingerprintOf(call), bytes: Buffer.byteLength(text), idempotencyKey }
 }
 
 function isMissing(refusal: Refusal): boolean {

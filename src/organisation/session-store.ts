@@ -53,6 +53,8 @@ export class SessionStore {
   #organisationId = ''
   /** Of a rejected session: when a single request may try it again. */
   #tryAt = 0
+  /** Of the request that tries it. */
+  #pass: object | undefined
   #row: SessionRow | undefined
 
   constructor(
@@ -90,12 +92,16 @@ export class SessionStore {
 
   /**
    * Opens the session for a send. One that was rejected rests for 30 seconds, in which everyone is refused at once; then a
-   * single request may try it, while the others are still refused.
+   * single request, known by its pass, may try it, while the others are still refused.
    */
-  open(nowMs: number): Result<Opened> {
-    const refusal = this.resting(nowMs)
+  open(nowMs: number, pass?: object): Result<Opened> {
+    const tries = pass !== undefined && pass === this.#pass
+    const refusal = tries ? undefined : this.resting(nowMs)
     if (refusal) return refuse(refusal)
-    if (this.#row?.rejected) this.#tryAt = nowMs + this.#restMs
+    if (this.#row?.rejected && !tries) {
+      this.#tryAt = nowMs + this.#restMs
+      this.#pass = pass
+    }
     return this.#open()
   }
 
@@ -183,6 +189,7 @@ export class SessionStore {
     if (said === 'rejected') {
       const rejected = { ...row, rejected: true, lastRejectedAt: nowMs }
       this.#tryAt = nowMs + this.#restMs
+      this.#pass = undefined
       if (row.rejected) {
         this.#row = rejected
         return false

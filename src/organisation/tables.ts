@@ -38,7 +38,7 @@ export interface DueRow {
 }
 
 /** The events of which every admitted request leaves exactly one; one that its scope forbade leaves a `.denied`. */
-const requests = `'update.attempted', 'update.rejected', 'update.replayed', 'read.succeeded', 'read.failed', 'read.rejected'`
+const requests = `'update.attempted', 'update.rejected', 'update.replayed', 'update.unchanged', 'read.succeeded', 'read.failed', 'read.rejected'`
 
 export class Tables {
   readonly #sql: SqlStorage
@@ -233,6 +233,10 @@ export class Tables {
       .toArray().length
   }
 
+  nextIdempotencyExpiry(): number | null {
+    return this.#sql.exec<{ at: number | null }>('select min(expires_at) as at from idempotency').one().at
+  }
+
   insertRecord(row: RecordRow): void {
     this.#sql.exec(
       'insert into records values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
@@ -285,10 +289,8 @@ export class Tables {
 
   /** The intent that was kept beside a record, as JSON. */
   intent(seq: number): string | null {
-    return (
-      this.#read<{ intent: string | null }>('select intent from records where seq = ?', seq)[0]?.intent ??
-      null
-    )
+    const select = 'select intent from records where seq = ?'
+    return this.#read<{ intent: string | null }>(select, seq)[0]?.intent ?? null
   }
 
   /** The last record of an actor that says that it was let in. */
@@ -300,21 +302,13 @@ export class Tables {
 
   /** When a token's window of its rate opened, and how many of its requests the log holds since. */
   rateWindow(token: string): RateWindow | undefined {
-    const found = this.#read<{ startedAt: number }>(
-      'select started_at as startedAt from rates where token = ?',
-      token,
-    )[0]
+    const window = 'select started_at as startedAt from rates where token = ?'
+    const found = this.#read<{ startedAt: number }>(window, token)[0]
     if (!found) return undefined
+    const select = `select count(*) as used from records where actor = ? and seq >= ? and (event in (${requests}) or
+      event like '%.denied' and json_extract(record, '$.reason') = 'insufficient-scope')`
     const from = this.#firstFrom(found.startedAt)
-    const { used } = this.#sql
-      .exec<{ used: number }>(
-        `select count(*) as used from records where actor = ? and seq >= ? and (event in (${requests}) or
-           event like '%.denied' and json_extract(record, '$.reason') = 'insufficient-scope')`,
-        token,
-        from,
-      )
-      .one()
-    return { ...found, used }
+    return { ...found, ...this.#sql.exec<{ used: number }>(select, token, from).one() }
   }
 
   putRate(token: string, startedAt: number): void {

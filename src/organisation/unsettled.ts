@@ -102,6 +102,7 @@ export class Unsettled {
   due(nowMs: number): Inquiry[] {
     return [...this.#rows.values()]
       .filter(row => row.nextAt <= nowMs)
+      .sort((a, b) => a.nextAt - b.nextAt)
       .map(row => {
         const { requestId, actor, target, request } = JSON.parse(this.#tables.record(row.attempt) as string)
         const { organisationId, connectionId, version } = target
@@ -123,21 +124,22 @@ export class Unsettled {
   }
 
   /**
-   * Takes what a look showed. Applied ends it. Not applied must be seen twice, as a write that was cut off may land a
+   * Takes what a look showed. Applied ends it. Not applied must be seen twice in a row, as a write that was cut off may land a
    * little later. What cannot be read is looked at again with growing pauses, and given up after a minute.
    */
   take({ row, errand, scope }: Inquiry, sight: Sight, nowMs: number): void {
     const looks = row.looks + 1
-    const missed = row.missed + (sight.effect === 'not-applied' ? 1 : 0)
-    const nextAt = nowMs + secondLook * this.#baseMs * 2 ** row.looks
+    const missed = sight.effect === 'not-applied' ? row.missed + 1 : 0
+    // The last look is at the very end, so that one that came before it has a second.
+    const nextAt = Math.min(nowMs + secondLook * this.#baseMs * 2 ** row.looks, row.untilAt)
     const settled = sight.effect === 'applied' || missed >= 2
-    if (!settled && nextAt < row.untilAt) {
+    if (!settled && nowMs < row.untilAt) {
       this.#put({ ...row, looks, missed, nextAt })
       return
     }
     this.#rows.delete(row.attempt)
     this.#queue.add(() => this.#tables.deleteUnsettled(row.attempt))
-    const applied = { applied: true, 'not-applied': false, unknown: null }[sight.effect]
+    const applied = sight.effect === 'applied' ? true : missed >= 2 ? false : null
     const { requestId, organisationId, target } = errand
     const { receipt } = this.#log.append(
       {
@@ -151,7 +153,7 @@ export class Unsettled {
       },
       nowMs,
     )
-    if (scope !== undefined) this.#tellKey(scope, sight, receipt)
+    if (scope !== undefined) this.#tellKey(scope, applied === null ? { effect: 'unknown' } : sight, receipt)
     // The turn goes on once that is on disk: what has to look again must not find a successor's work.
     this.#queue.committed().then(
       () => {

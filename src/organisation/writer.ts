@@ -42,6 +42,7 @@ export class Writer {
     beforeResend: (soFar: Exchange) => Promise<boolean>,
   ): Promise<{ verdict: Verdict; upstream: Exchange['upstream'] | undefined }> {
     const startedAt = this.#world.now()
+    errand.pass ??= {}
     let wasOpen = false
     let last: Exchange | undefined
     for (let sends = 1; ; sends++) {
@@ -79,6 +80,7 @@ export class Writer {
     deadline: number,
     objection: () => Refusal | undefined,
   ): Promise<Result<Exchange>> {
+    errand.pass ??= {}
     for (let sends = 1; ; sends++) {
       const exchanged = await this.#courier.exchange(errand, deadline, objection)
       if (!exchanged.ok) return exchanged
@@ -93,6 +95,7 @@ export class Writer {
 
   /** Reads the version, under every name that it may have, and compares. */
   async look(errand: Errand, intent: Intent, deadline: number): Promise<Sight> {
+    errand.pass ??= {}
     for (let tries = 1; ; tries++) {
       let readable = true
       for (const version of intent.names) {
@@ -117,7 +120,7 @@ export class Writer {
   /** Waits before another try, as long as the platform asks or the backoff says; false where the deadline comes first. */
   async #pause(tries: number, verdict: Verdict | undefined, deadline: number): Promise<boolean> {
     const refusal = verdict && !verdict.result.ok ? verdict.result.refusal : undefined
-    const asked = refusal && 'retryAfterSeconds' in refusal ? refusal.retryAfterSeconds * 1000 : 0
+    const asked = refusal && 'retryAfterSeconds' in refusal ? (refusal.retryAfterSeconds ?? 0) * 1000 : 0
     const ms = Math.max(asked, backoffMs(tries, this.#retryMs, this.#world.random()))
     if (this.#world.now() + ms >= deadline) return false
     await this.#world.sleep(ms).done

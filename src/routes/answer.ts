@@ -40,7 +40,8 @@ export function problem(
     failing: refusal.code === 'not-configured' && refusal.failing.length > 0 ? refusal.failing : undefined,
   }
   if (refusal.code === 'audit-unavailable') alertUnwritable(c)
-  if ('retryAfterSeconds' in refusal) c.header('Retry-After', String(refusal.retryAfterSeconds))
+  const retryAfter = 'retryAfterSeconds' in refusal ? refusal.retryAfterSeconds : undefined
+  if (retryAfter !== undefined) c.header('Retry-After', String(retryAfter))
   if (refusal.code === 'method-not-allowed') c.header('Allow', refusal.allow.join(', '))
   const challenge = challenges[refusal.code]
   if (challenge) c.header('WWW-Authenticate', challenge)

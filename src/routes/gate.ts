@@ -45,7 +45,11 @@ export async function learn(
 export async function countRefused(c: Context<AppEnv>): Promise<boolean> {
   const address = addressOf(c)
   if (throttle.isBlocked(address, Date.now())) return false
-  const { success } = await c.get('config').addressLimit.limit({ key: address })
+  // A limiter that fails must not turn a refusal into an error: it is no check of anyone.
+  const { success } = await c
+    .get('config')
+    .addressLimit.limit({ key: address })
+    .catch(() => ({ success: true }))
   if (!success) throttle.block(address, Date.now())
   return success
 }

@@ -18,12 +18,14 @@ import {
 } from '../update/connection-version.ts'
 import { etagOf, parseIfMatch } from '../update/etag.ts'
 import { parseIdempotencyKey } from '../update/idempotency-key.ts'
+import { patchErrors } from '../update/proposal.ts'
 import { answer, ask, problem } from './answer.ts'
 import { type AppEnv, allow, clientOf, jsonBody, validBody, validPath } from './context.ts'
 import { countRefused, learn, turnedAway } from './gate.ts'
 
 const maxBodyBytes = 64 * 1024
 const maxTraceLength = 512
+const maxFields = 100
 
 /** A version's name that may stand in the log: a token in its place may not. */
 const storableName = versionName.check(
@@ -60,7 +62,12 @@ versions
     validPath(versionPath, refused),
     noQuery(),
     jsonBody(maxBodyBytes, refused, { mediaType: 'application/merge-patch+json' }),
-    async c => update(c, c.req.valid('param'), { patch: JSON.stringify(JSON.parse(await c.req.text())) }),
+    async c => {
+      const patch: unknown = JSON.parse(await c.req.text())
+      const fields = patchErrors(patch)
+      if (fields.length > 0) return refused(c, { code: 'invalid-body', fields: fields.slice(0, maxFields) })
+      return update(c, c.req.valid('param'), { patch: JSON.stringify(patch) })
+    },
   )
 
 const tokenPath = '/:organisation_id/token'

@@ -17,12 +17,15 @@ export function versionIn(body: string): Record<string, unknown> {
   return Object.fromEntries(fields.filter(([name]) => Object.hasOwn(connectionVersion.shape, name)))
 }
 
-/** The tags of an If-Match, or `*`; undefined where it is neither. Weak ones are kept: they match nothing. */
+/**
+ * The tags of an If-Match (RFC 9110, section 13.1.1), or `*`; undefined where it is neither. Empty elements of the list are
+ * skipped (section 5.6.1). Weak ones are kept: they match nothing.
+ */
 export function parseIfMatch(header: string): string[] | undefined {
-  const text = header.trim()
-  if (text === '*') return ['*']
-  const tags = text.split(/\s*,\s*/)
-  return tags.every(tag => /^(W\/)?"[\x21\x23-\x7e]*"$/.test(tag)) ? tags : undefined
+  if (header.trim() === '*') return ['*']
+  const tag = /(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"/g
+  const list = /^[\s,]*\0(?:\s*,[\s,]*\0)*[\s,]*$/
+  return list.test(header.replace(tag, '\0')) ? (header.match(tag) ?? undefined) : undefined
 }
 
 /** Whether a version fulfils an If-Match (RFC 9110, section 13.1.1): by strong comparison. */

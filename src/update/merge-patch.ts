@@ -2,7 +2,7 @@
 
 /**
  * The target with the patch applied (RFC 7396, section 2): null takes a member away, an object is merged, anything else
- * replaces. No deeper than the patch, which JSON.parse bounds.
+ * replaces. Recursive: the caller bounds the depth of what it takes in.
  */
 export function mergePatch(target: unknown, patch: unknown): unknown {
   if (!isObject(patch)) return patch

@@ -22,11 +22,25 @@ export function propose(held: string, wanted: { update: Update } | { patch: stri
   if ('update' in wanted) {
     return ok({ update: wanted.update, change: changeOf(before, JSON.parse(wanted.update.body)) })
   }
+  if (!connectionVersion.safeParse(before).success) {
+    const detail = 'The answer of the platform is no version that could be patched.'
+    return refuse({ code: 'upstream-invalid-response', detail })
+  }
   const merged = mergePatch(before, JSON.parse(wanted.patch))
   const parsed = connectionVersion.safeParse(merged)
   const fields = parsed.success ? readOnlyErrors(before, parsed.data) : fieldErrors(parsed.error)
   if (!parsed.success || fields.length > 0) return refuse({ code: 'invalid-body', fields })
   return ok({ update: serialise(parsed.data), change: changeOf(before, parsed.data) })
+}
+
+/** What no patch of a version may hold: all of its fields are plain values, so nothing that is nested can be meant. */
+export function patchErrors(patch: unknown): FieldError[] {
+  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) {
+    return [{ field: 'body', message: 'must be of type object' }]
+  }
+  return Object.entries(patch)
+    .filter(([, value]) => typeof value === 'object' && value !== null)
+    .map(([field]) => ({ field, message: 'must be a plain value or null' }))
 }
 
 function readOnlyErrors(before: Record<string, unknown>, after: Record<string, unknown>): FieldError[] {

@@ -38,14 +38,14 @@ export function judge(reply: Reply, secrets: readonly string[]): Verdict {
   if (reply.kind === 'timeout') return open({ code: 'upstream-timeout' })
   const { status } = reply
   if (neverConnected.has(status)) return { ...open({ code: 'upstream-unreachable' }), effect: 'not-sent' }
-  if (status >= 500) return open({ code: 'upstream-failed' })
+  const asked = reply.kind === 'answered' ? reply.retryAfterSeconds : undefined
+  if (status >= 500) return open({ code: 'upstream-failed', retryAfterSeconds: asked })
   if (status === 401) return rejected('not-applied')
   // A redirect may be a login page's, or stand after a change that was made: it leaves a write open.
   if (status >= 300 && status < 400) return rejected('unknown')
   if (status === 408) return open({ code: 'upstream-timeout' })
   // Before the page that it may come with: proxies send theirs in HTML.
   if (status === 429) {
-    const asked = reply.kind === 'answered' ? reply.retryAfterSeconds : undefined
     const refusal: Refusal = { code: 'overloaded', retryAfterSeconds: asked ?? slowDownSeconds }
     return { ...open(refusal), effect: 'not-applied' }
   }
@@ -62,7 +62,9 @@ export function judge(reply: Reply, secrets: readonly string[]): Verdict {
   const json = parse(reply)
   if (!success) {
     const refusal: Refusal = { code: 'upstream-rejected', status, upstream: platformError(json) }
-    return { effect: 'not-applied', result: { ok: false, refusal }, session: 'unsaid' }
+    // Whoever is refused in the platform's own words was known to it.
+    const session = json === undefined ? 'unsaid' : 'accepted'
+    return { effect: 'not-applied', result: { ok: false, refusal }, session }
   }
   if (json === undefined) return withheld('unknown', 'The answer of the platform is not JSON.')
   return { effect: 'applied', result: { ok: true, status, body: reply.body }, session: 'accepted' }

@@ -2,7 +2,9 @@
  * What cannot be written: the storage refuses a record, through a trigger in the object's own database. Nothing is sent
  * without its record, nothing is answered as done without one, and what follows has no gap.
  */
+import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { mintToken } from '../../src/auth/token.ts'
 import {
   eventsOf,
   type Gateway,
@@ -97,6 +99,32 @@ test('a successor does not pass an update whose outcome could not be written, an
   )
   expect(reconciled.applied).toBe(true)
   expect(attempted.seq).toBeGreaterThan(reconciled.seq)
+})
+
+test('an outcome that could not be written is found out while others are busy', async () => {
+  const made = await gateway.organisation()
+  const mend = await refuse(made.id, 'update.succeeded')
+  const key = { 'Content-Type': 'application/json', 'Idempotency-Key': 'busy' }
+  expect((await put(gateway, made, { headers: key })).json.code).toBe('audit-unavailable')
+  await mend()
+  let busy = true
+  const others = (async () => {
+    while (busy) expect((await put(gateway, made, { connection: 'BUSY' })).status).toBe(200)
+  })()
+  while (!(await eventsOf(gateway, made.id)).includes('update.reconciled')) {
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+  busy = false
+  await others
+})
+
+test('a stranger whose refusal cannot be recorded gets the same 401', async () => {
+  const made = await gateway.organisation()
+  const mend = await refuse(made.id, '*')
+  const { token } = mintToken(bytes => randomBytes(bytes))
+  const answer = await gateway.ask(versionPath(made.id, 'CONN1', '1.4.0'), { token })
+  expect([answer.status, answer.json.code]).toEqual([401, 'invalid-token'])
+  await mend()
 })
 
 test('a read, a token and a session that cannot be recorded are refused, and nothing of them stays', async () => {

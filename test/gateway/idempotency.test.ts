@@ -103,6 +103,25 @@ test('an unknown outcome keeps the key until it is reconciled, and then answers 
   expect(applied()).toBe(1)
 })
 
+test('what has expired is swept, by the alarm alone', async () => {
+  const { send } = update('swept')
+  expect((await send()).status).toBe(200)
+  const storage = () =>
+    gateway.runtime.miniflare.unsafeGetDurableObjectStorage('versori-gateway', 'Organisation', {
+      name: organisation.id,
+    })
+  const before = await storage()
+  await before.exec('update idempotency set expires_at = 1')
+  await before.exec(`update due set at = 1 where kind = 'idempotency'`)
+  await gateway.restart()
+  // Whatever constructs the object sets its alarm.
+  await gateway.admin('GET', `/organisations/${organisation.id}/session`)
+  const left = async () => (await (await storage()).exec('select scope from idempotency')).length
+  while ((await left()) > 0) await new Promise(resolve => setTimeout(resolve, 20))
+  const due = await (await storage()).exec(`select at from due where kind = 'idempotency'`)
+  expect(due).toEqual([])
+})
+
 test('a key outlives the object that stored it', async () => {
   const { send, applied } = update('outlives')
   const first = await send()

@@ -134,6 +134,21 @@ describe("a token's rate", () => {
     expect(Number(still.headers['retry-after'])).toBeGreaterThan(86_000)
   })
 
+  test('a patch that changes nothing is used up too, and counted on', async () => {
+    const made = await gateway.organisation({ rateLimit: { requests: 2, windowSeconds: 86_400 } })
+    const unchanged = () =>
+      gateway.ask(versionPath(made.id, 'CONN1', '1.4.0'), {
+        method: 'PATCH',
+        token: made.token,
+        headers: { 'Content-Type': 'application/merge-patch+json', 'CF-Connecting-IP': newAddress() },
+        body: '{}',
+      })
+    expect((await unchanged()).status).toBe(200)
+    expect((await unchanged()).status).toBe(200)
+    await gateway.restart()
+    expect((await unchanged()).status).toBe(429)
+  })
+
   test('what its scope forbids is used up too, and counted on', async () => {
     const made = await gateway.organisation({
       connections: ['OTHER'],

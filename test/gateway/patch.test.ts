@@ -107,6 +107,8 @@ describe('is refused', () => {
     ['a reserved name', { name: 'latest' }, ['name']],
     ['a wrong type', { isDefault: 'yes' }, ['isDefault']],
     ['a patch that is no object', ['isDefault'], ['body']],
+    ['a nested value', { description: { a: 1 }, name: ['x'] }, ['description', 'name']],
+    ['a value nested nine thousand times', `${'{"a":'.repeat(9_000)}1${'}'.repeat(9_000)}`, ['a']],
     ['a patch of the prototype', '{"__proto__":{"isDefault":true}}', ['__proto__']],
     ['a token in it', { description: `vgw_${'x'.repeat(65)}` }, ['body']],
   ])('%s', async (_, body, fields) => {
@@ -146,6 +148,17 @@ describe('is refused', () => {
     expect((await patch(made, { name: '1.4.9' })).status).toBe(200)
   })
 
+  test('an answer of the platform that is no version', async () => {
+    const made = await gateway.organisation()
+    gateway.platform.misbehave({ kind: 'status', status: 200, body: '{"id":"1"}' }, { method: 'GET' })
+    const answer = await patch(made, { isDefault: true })
+    expect([answer.status, answer.json.code, answer.json.outcome]).toEqual([
+      502,
+      'upstream-invalid-response',
+      'not-sent',
+    ])
+  })
+
   test('a token in what the platform holds, which would stand in the log', async () => {
     const made = await gateway.organisation()
     const version = { ...versionOf(gateway, made.id), description: `vgw_${'y'.repeat(65)}` }
@@ -173,7 +186,40 @@ test('an answer that was lost is looked for, as for any update', async () => {
   expect(puts(made.id).length).toBe(1)
 })
 
+test('what changed is bounded on record, and holds no token that the platform held', async () => {
+  const made = await gateway.organisation()
+  const token = `vgw_${'z'.repeat(65)}`
+  const version = { ...versionOf(gateway, made.id), description: `${token} was here` }
+  gateway.platform.seed(made.id, 'CONN1', [version])
+  expect((await patch(made, { description: 'x'.repeat(50_000) })).status).toBe(200)
+  expect((await patch(made, { description: 'short' })).status).toBe(200)
+  const log = await logOf(gateway, made.id)
+  expect(log.filter(({ line }) => line.includes(token))).toEqual([])
+  const changes = log.flatMap(({ record }) => (record.change ? [record.change.description] : []))
+  const long = { sha256: expect.any(String), bytes: 50_000 }
+  expect(changes).toEqual([
+    { from: 'vgw_… was here', to: long },
+    { from: long, to: 'short' },
+  ])
+})
+
 describe('an idempotency key', () => {
+  test('of a patch that changed nothing is kept too: repeated, it does not undo what came since', async () => {
+    const made = await gateway.organisation()
+    const key = { 'Idempotency-Key': 'same' }
+    const { description } = versionOf(gateway, made.id)
+    const first = await patch(made, { description }, key)
+    expect(first.status).toBe(200)
+    expect((await patch(made, { description: 'since' })).status).toBe(200)
+    const again = await patch(made, { description }, key)
+    expect([again.status, again.headers['idempotency-replayed'], again.text]).toEqual([
+      200,
+      'true',
+      first.text,
+    ])
+    expect(held(made.id)?.description).toBe('since')
+  })
+
   test('answers a patch again, and is another one for a PUT', async () => {
     const made = await gateway.organisation()
     const key = { 'Idempotency-Key': 'k1' }

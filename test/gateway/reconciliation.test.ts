@@ -148,6 +148,39 @@ test.each([true, false])(
   },
 )
 
+test('not applied must be seen twice: what lands between two looks is found', async () => {
+  const connection = newId()
+  const late = gateway.platform.hold({ method: 'PUT', connectionId: connection })
+  expect((await put(connection, { description: 'late' })).json.outcome).toBe('unknown')
+  while (sentTo(connection, 'GET') === 0) await new Promise(resolve => setTimeout(resolve, 2))
+  late.release()
+  expect(await recorded(connection, 'update.reconciled')).toMatchObject({ applied: true })
+  expect(appliedTo(connection)).toBe(1)
+})
+
+test('one look that shows it not applied, at the end of the time, does not say so', async () => {
+  const connection = newId()
+  gateway.platform.misbehave({ kind: 'drop-before' }, { method: 'PUT', connectionId: connection })
+  const blind = { method: 'GET', connectionId: connection, times: Number.POSITIVE_INFINITY }
+  gateway.platform.misbehave({ kind: 'status', status: 503 }, blind)
+  expect((await put(connection, { description: 'never' })).json.outcome).toBe('unknown')
+  const reconciled = await recorded(connection, 'update.reconciled')
+  expect(reconciled.applied).toBeNull()
+})
+
+test('a 503 says when to come again', async () => {
+  const connection = newId()
+  gateway.platform.misbehave(
+    { kind: 'status', status: 503, retryAfter: '1' },
+    { method: 'PUT', connectionId: connection },
+  )
+  expect((await put(connection, { description: 'asked to wait' })).status).toBe(200)
+  const [first, second] = gateway.platform.received.filter(
+    each => each.method === 'PUT' && each.url.includes(connection),
+  )
+  expect((second?.time ?? 0) - (first?.time ?? 0)).toBeGreaterThanOrEqual(1_000)
+})
+
 test('a platform that cannot be read for the whole time ends in applied null', async () => {
   const connection = newId()
   gateway.platform.misbehave(

@@ -209,6 +209,29 @@ describe('one that was refused', () => {
     expect((await second).json).toMatchObject({ code: 'session-rejected', outcome: 'not-sent' })
   })
 
+  /** Until the session may be tried again, without trying it. */
+  async function rested(made: { id: string; token: string }): Promise<void> {
+    gateway.platform.misbehave({ kind: 'status', status: 401 }, { connectionId: 'CONN1' })
+    expect((await read(made)).json.code).toBe('session-rejected')
+    await new Promise(resolve => setTimeout(resolve, 120 * retryMs))
+  }
+
+  test('the one that tries may look and send again', async () => {
+    const made = await gateway.organisation()
+    await rested(made)
+    gateway.platform.misbehave({ kind: 'drop-before' }, { method: 'PUT' })
+    expect((await put(gateway, made)).status).toBe(200)
+    expect(sent(made.id).map(({ method }) => method)).toEqual(['GET', 'PUT', 'GET', 'PUT'])
+  })
+
+  test('a refusal in the platform’s own words ends the rest', async () => {
+    const made = await gateway.organisation()
+    await rested(made)
+    const missing = await gateway.ask(versionPath(made.id, 'CONN1', '9.9.9'), { token: made.token })
+    expect(missing.json.code).toBe('upstream-rejected')
+    expect((await read(made)).status).toBe(200)
+  })
+
   test('a new one is used at once', async () => {
     const made = await gateway.organisation()
     gateway.platform.misbehave({ kind: 'status', status: 401 }, { connectionId: 'CONN1' })

@@ -41,7 +41,11 @@ test.each([
   ['a', undefined],
   ['"a', undefined],
   ['"a" "b"', undefined],
-  ['"a",', undefined],
+  ['"a",', ['"a"']],
+  [',, "a" ,, "b,c"', ['"a"', '"b,c"']],
+  ['"\u00e9"', ['"\u00e9"']],
+  ['"a" x, "b"', undefined],
+  [',', undefined],
   ['*, "a"', undefined],
   ['w/"a"', undefined],
 ])('If-Match: %s', (header, expected) => {

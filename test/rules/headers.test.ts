@@ -1,4 +1,5 @@
 // Checks which headers go to the platform, which trace context does, and how a Retry-After is read.
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Secret } from '../../src/crypto.ts'
 import { requestHeaders, retryAfterSeconds, type Trace, validTrace } from '../../src/upstream/headers.ts'
@@ -140,4 +141,35 @@ describe('retryAfterSeconds', () => {
   ])('%s', (_, value, seconds) => {
     expect(retryAfterSeconds(value, now)).toBe(seconds)
   })
+})
+
+test('whatever a caller sends, no other header goes out and none holds a line break', () => {
+  const allowed = [
+    'Accept',
+    'Content-Type',
+    'Cookie',
+    'User-Agent',
+    'Via',
+    'X-Request-Id',
+    'Cache-Control',
+    'traceparent',
+    'tracestate',
+  ]
+  const hostile = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.constant(`00-${'a'.repeat(32)}-${'b'.repeat(16)}-01\r\nCookie: x`),
+  )
+  fc.assert(
+    fc.property(hostile, hostile, fc.boolean(), (traceparent, tracestate, hasBody) => {
+      const headers = requestHeaders(
+        new Secret('cookie=x'),
+        'request-1',
+        { traceparent, tracestate },
+        hasBody,
+      )
+      expect(Object.keys(headers).filter(name => !allowed.includes(name))).toEqual([])
+      expect(Object.values(headers).filter(value => /[\r\n\0]/.test(value))).toEqual([])
+      expect(headers.Cookie).toBe('cookie=x')
+    }),
+  )
 })

@@ -34,6 +34,8 @@ const unusable: Expected = ['unknown', 'upstream-invalid-response', 'unsaid']
 const signedOut: Expected = ['unknown', 'session-rejected', 'rejected']
 const signedOutUnapplied: Expected = ['not-applied', 'session-rejected', 'rejected']
 const refused: Expected = ['not-applied', 'upstream-rejected', 'unsaid']
+/** In the platform's own words: it knows who asks. */
+const answeredNo: Expected = ['not-applied', 'upstream-rejected', 'accepted']
 const slowDown: Expected = ['not-applied', 'overloaded', 'unsaid']
 const failed: Expected = ['unknown', 'upstream-failed', 'unsaid']
 const unreachable: Expected = ['unknown', 'upstream-unreachable', 'unsaid']
@@ -69,7 +71,7 @@ test.each<[string, Reply, Expected]>([
   ['401 HTML', html(401), signedOutUnapplied],
   ['401 empty', empty(401), signedOutUnapplied],
   ['401 oversized', { kind: 'oversized', status: 401 }, signedOutUnapplied],
-  ['403 Error', json(403, error), refused],
+  ['403 Error', json(403, error), answeredNo],
   ['403 HTML', html(403), refused],
   ['403 empty', empty(403), refused],
   ['408 Error', json(408, error), late],
@@ -86,12 +88,8 @@ test.each<[string, Reply, Expected]>([
 })
 
 test.each([400, 404, 405, 409, 410, 412, 413, 415, 418, 422, 451])('%i', status => {
-  for (const reply of [
-    json(status, error),
-    plain(status),
-    empty(status),
-    answered(status, '{', 'application/json'),
-  ]) {
+  expect(inShort(judge(json(status, error), [secret])), 'an Error').toEqual(answeredNo)
+  for (const reply of [plain(status), empty(status), answered(status, '{', 'application/json')]) {
     expect(inShort(judge(reply, [secret])), JSON.stringify(reply)).toEqual(refused)
   }
   expect(inShort(judge(html(status), [secret])), 'HTML').toEqual(signedOutUnapplied)
