@@ -6,37 +6,42 @@
 
 const rememberedMs = 60_000
 const maxRemembered = 10_000
-/** What a blocked address may still try: so many credentials at once, one more a second. */
-const tries = 10
-const tryEveryMs = 1_000
+/** For how many organisations a blocked address may have looked up whether an id exists: at once, and one more a second. */
+const lookUps = 10
+const lookUpEveryMs = 1_000
 
-/** What to do with a credential before any object is asked. */
-export type Passage = { kind: 'ask' } | { kind: 'never-existed' } | { kind: 'wait'; seconds: number }
+/** What to do with a credential: `doubtful` ones are asked about only where their id exists. */
+export type Passage = 'ask' | 'never-existed' | 'doubtful' | 'refused-before'
 
 export class Throttle {
   /** By credential: until when it is known to be refused. */
   readonly #refused = new Map<string, { until: number; existed: boolean }>()
   readonly #accepted = new Map<string, true>()
-  readonly #blocked = new Map<string, { until: number; tries: number; countedAt: number }>()
+  readonly #blocked = new Map<string, { until: number; lookUps: number; countedAt: number }>()
 
   /**
    * A credential that never existed is refused for a minute without a call. From a blocked address, those that were let in
-   * before go on; of the others only a few are asked about, so that a rightful holder behind the same address gets in.
+   * before go on, those that were refused before do not, and all others are doubtful.
    */
   passage(credential: string, address: string, nowMs: number): Passage {
     const refused = this.#refused.get(credential)
     const known = refused !== undefined && nowMs < refused.until
-    if (known && !refused.existed) return { kind: 'never-existed' }
+    if (known && !refused.existed) return 'never-existed'
+    if (!this.isBlocked(address, nowMs) || this.#accepted.has(credential)) return 'ask'
+    // No secret that was refused ever becomes right again.
+    return known ? 'refused-before' : 'doubtful'
+  }
+
+  /** Whether a blocked address may have an organisation asked which ids exist; counts it. */
+  mayLookUp(address: string, nowMs: number): boolean {
     const blocked = this.#blocked.get(address)
-    if (!blocked || nowMs >= blocked.until || this.#accepted.has(credential)) return { kind: 'ask' }
-    const regained = Math.floor((nowMs - blocked.countedAt) / tryEveryMs)
-    blocked.tries = Math.min(tries, blocked.tries + regained)
-    blocked.countedAt += regained * tryEveryMs
-    if (known || blocked.tries === 0) {
-      return { kind: 'wait', seconds: known ? Math.ceil((blocked.until - nowMs) / 1000) : 1 }
-    }
-    blocked.tries--
-    return { kind: 'ask' }
+    if (!blocked) return true
+    const regained = Math.floor((nowMs - blocked.countedAt) / lookUpEveryMs)
+    blocked.lookUps = Math.min(lookUps, blocked.lookUps + regained)
+    blocked.countedAt += regained * lookUpEveryMs
+    if (blocked.lookUps === 0) return false
+    blocked.lookUps--
+    return true
   }
 
   /** A credential was let in, or was just made here. */
@@ -52,8 +57,8 @@ export class Throttle {
 
   /** An address had too many credentials refused. */
   block(address: string, nowMs: number): void {
-    const { tries: left, countedAt } = this.#blocked.get(address) ?? { tries, countedAt: nowMs }
-    remember(this.#blocked, address, { until: nowMs + rememberedMs, tries: left, countedAt })
+    const before = this.#blocked.get(address) ?? { lookUps, countedAt: nowMs }
+    remember(this.#blocked, address, { ...before, until: nowMs + rememberedMs })
   }
 
   /** Whether an address is blocked. */
@@ -63,10 +68,10 @@ export class Throttle {
 }
 
 /** The newest last; the oldest goes where there are too many. */
-function remember<T>(map: Map<string, T>, key: string, value: T): void {
+export function remember<T>(map: Map<string, T>, key: string, value: T, limit = maxRemembered): void {
   map.delete(key)
   map.set(key, value)
-  if (map.size > maxRemembered) map.delete(map.keys().next().value as string)
+  if (map.size > limit) map.delete(map.keys().next().value as string)
 }
 
 /**

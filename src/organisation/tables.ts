@@ -100,6 +100,12 @@ export class Tables {
     return this.#tokens('order by created_at desc, id')
   }
 
+  /** The ids of at most `limit` tokens that are not revoked, the newest first. */
+  tokenIds(limit: number): string[] {
+    const select = 'select id from tokens where revoked_at is null order by created_at desc limit ?'
+    return this.#read<{ id: string }>(select, limit).map(({ id }) => id)
+  }
+
   /** How many tokens are neither revoked nor expired. */
   activeTokens(nowMs: number): number {
     const where = 'where revoked_at is null and (expires_at is null or expires_at > ?)'

@@ -3,14 +3,19 @@
  * address. Never lets anyone in, and never keeps out who is known: see auth/throttle.ts.
  */
 import type { Context } from 'hono'
-import { addressKey, Throttle } from '../auth/throttle.ts'
+import { addressKey, remember, Throttle } from '../auth/throttle.ts'
 import type { Credential } from '../auth/token.ts'
 import { toHex } from '../crypto.ts'
 import type { CredentialReason, Refusal } from '../errors.ts'
+import { ask } from './answer.ts'
 import { type AppEnv, clientOf } from './context.ts'
 
 /** One for each isolate. */
 const throttle = new Throttle()
+/** Which token ids exist, by organisation: asked for only while forged ones come in. */
+const directories = new Map<string, { at: number; ids: Promise<Set<string>> }>()
+const maxDirectories = 100
+const freshMs = 1_000
 
 /** Why no object is asked about a credential, if so. */
 export async function turnedAway(
@@ -19,13 +24,30 @@ export async function turnedAway(
   credential: Credential,
 ): Promise<Refusal | undefined> {
   const passage = throttle.passage(keyOf(organisationId, credential), addressOf(c), Date.now())
-  if (passage.kind === 'ask') return undefined
-  if (passage.kind === 'never-existed') {
+  if (passage === 'ask') return undefined
+  if (passage === 'never-existed') {
     await countRefused(c)
     return { code: 'invalid-token', reason: 'unknown' }
   }
+  // Others behind the same address may forge as much as they like: who holds an id that exists is let through to be checked.
+  const exists = passage === 'doubtful' && (await existing(c, organisationId))?.has(credential.id)
+  if (exists) return undefined
   const detail = 'Too many credentials from this address were refused.'
-  return { code: 'rate-limited', retryAfterSeconds: passage.seconds, detail }
+  return { code: 'rate-limited', retryAfterSeconds: 1, detail }
+}
+
+/** The ids of an organisation's tokens, as they were a second ago; undefined where that may not be asked now. */
+async function existing(c: Context<AppEnv>, organisationId: string): Promise<Set<string> | undefined> {
+  const nowMs = Date.now()
+  const known = directories.get(organisationId)
+  if (known && nowMs - known.at < freshMs) return known.ids
+  const exists = known && (await known.ids).size > 0
+  if (!exists && !throttle.mayLookUp(addressOf(c), nowMs)) return known?.ids
+  const ids = ask(c, organisationId, organisation => organisation.tokenIds()).then(
+    asked => new Set(asked.ok ? asked.value : []),
+  )
+  remember(directories, organisationId, { at: nowMs, ids }, maxDirectories)
+  return ids
 }
 
 /** Takes in what the object said of a credential; `reason` is undefined where it was believed. */

@@ -5,12 +5,12 @@ import { addressKey, Throttle } from '../../src/auth/throttle.ts'
 
 const start = 1_000_000
 const minute = 60_000
-const ask = { kind: 'ask' }
+const ask = 'ask'
 
 describe('a credential that never existed', () => {
   test.each([
-    [0, { kind: 'never-existed' }],
-    [minute - 1, { kind: 'never-existed' }],
+    [0, 'never-existed'],
+    [minute - 1, 'never-existed'],
     [minute, ask],
   ])('after %i ms', (ms, expected) => {
     const throttle = new Throttle()
@@ -32,43 +32,43 @@ describe('a blocked address', () => {
     throttle.block('a', start)
     return throttle
   }
-  const passages = (throttle: Throttle, count: number, at: number) =>
-    Array.from({ length: count }, (_, i) => throttle.passage(`new ${i}`, 'a', at).kind)
+  const lookUps = (throttle: Throttle, count: number, at: number) =>
+    Array.from({ length: count }, () => throttle.mayLookUp('a', at))
 
-  test('may try ten that are not known, then one a second', () => {
-    const throttle = blocked()
-    const many = [...Array(10).fill('ask'), 'wait', 'wait']
-    expect(passages(throttle, 12, start)).toEqual(many)
-    expect(passages(throttle, 2, start + 999)).toEqual(['wait', 'wait'])
-    expect(passages(throttle, 2, start + 1_000)).toEqual(['ask', 'wait'])
-    expect(passages(throttle, 2, start + 1_999)).toEqual(['wait', 'wait'])
-    expect(passages(throttle, 12, start + 30_000)).toEqual(many)
-  })
-
-  test('goes on with what was let in before, for as long as it is', () => {
+  test('has all credentials in doubt, but for what was let in before, and for as long as it is', () => {
     const throttle = blocked()
     throttle.accept('good')
-    passages(throttle, 10, start)
-    expect(throttle.passage('good', 'a', start)).toEqual(ask)
+    expect([throttle.passage('new', 'a', start), throttle.passage('good', 'a', start)]).toEqual([
+      'doubtful',
+      'ask',
+    ])
     throttle.refuse('good', true, start)
-    expect(throttle.passage('good', 'a', start).kind).toBe('wait')
+    expect(throttle.passage('good', 'a', start)).toBe('refused-before')
+    expect(throttle.passage('good', 'b', start)).toBe('ask')
+    throttle.refuse('forged', false, start)
+    expect(throttle.passage('forged', 'a', start)).toBe('never-existed')
   })
 
-  test('does not try again what was refused, and keeps its tries for others', () => {
+  test('may have ten organisations asked at once, then one a second', () => {
     const throttle = blocked()
-    throttle.refuse('expired', true, start)
-    expect(throttle.passage('expired', 'a', start + 500)).toEqual({ kind: 'wait', seconds: 60 })
-    expect(passages(throttle, 10, start + 500)).toEqual(Array(10).fill('ask'))
+    const ten = [...Array(10).fill(true), false, false]
+    expect(lookUps(throttle, 12, start)).toEqual(ten)
+    expect(lookUps(throttle, 2, start + 999)).toEqual([false, false])
+    expect(lookUps(throttle, 2, start + 1_000)).toEqual([true, false])
+    expect(lookUps(throttle, 2, start + 1_999)).toEqual([false, false])
+    // A block that goes on gives nothing back.
+    throttle.block('a', start + 1_999)
+    expect(lookUps(throttle, 1, start + 1_999)).toEqual([false])
+    expect(lookUps(throttle, 12, start + 30_000)).toEqual(ten)
   })
 
   test('is blocked for a minute, alone', () => {
     const throttle = blocked()
-    passages(throttle, 10, start)
-    expect(throttle.passage('x', 'b', start)).toEqual(ask)
+    expect(throttle.passage('x', 'b', start)).toBe('ask')
     expect([throttle.isBlocked('a', start), throttle.isBlocked('b', start)]).toEqual([true, false])
     expect(throttle.isBlocked('a', start + minute - 1)).toBe(true)
     expect(throttle.isBlocked('a', start + minute)).toBe(false)
-    expect(passages(throttle, 20, start + minute)).toEqual(Array(20).fill('ask'))
+    expect(throttle.passage('x', 'a', start + minute)).toBe('ask')
   })
 })
 
@@ -76,7 +76,7 @@ test('what is remembered is bounded, the oldest goes first', () => {
   const throttle = new Throttle()
   for (let i = 0; i <= 10_000; i++) throttle.refuse(`bad ${i}`, false, start)
   expect(throttle.passage('bad 0', 'a', start)).toEqual(ask)
-  expect(throttle.passage('bad 1', 'a', start).kind).toBe('never-existed')
+  expect(throttle.passage('bad 1', 'a', start)).toBe('never-existed')
 })
 
 test.each([
