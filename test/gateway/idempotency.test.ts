@@ -5,7 +5,7 @@ import { type Ask, type Gateway, newId, startGateway, versionPath } from './gate
 let gateway: Gateway
 let organisation: { id: string; token: string }
 beforeAll(async () => {
-  gateway = await startGateway({ UPSTREAM_TIMEOUT_MS: '1000', UPSTREAM_RETRY_MS: '5' })
+  gateway = await startGateway({ UPSTREAM_TIMEOUT_MS: '1000', UPSTREAM_RETRY_MS: '10' })
   organisation = await gateway.organisation()
 })
 afterAll(() => gateway.stop())

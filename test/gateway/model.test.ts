@@ -42,7 +42,7 @@ const server = new Server(storage, {
   ADMIN_TOKEN: adminSecret,
   UPSTREAM_BASE_URL: platform.baseUrl,
   UPSTREAM_TIMEOUT_MS: '1000',
-  UPSTREAM_RETRY_MS: '5',
+  UPSTREAM_RETRY_MS: '10',
 })
 afterAll(async () => {
   server.stop()

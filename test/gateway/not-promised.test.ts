@@ -9,7 +9,7 @@ import { eventsOf, type Gateway, logOf, put, startGateway } from './gateway.ts'
 
 let gateway: Gateway
 beforeAll(async () => {
-  gateway = await startGateway({ UPSTREAM_TIMEOUT_MS: '500', UPSTREAM_RETRY_MS: '5' })
+  gateway = await startGateway({ UPSTREAM_TIMEOUT_MS: '500', UPSTREAM_RETRY_MS: '10' })
 })
 afterAll(() => gateway.stop())
 

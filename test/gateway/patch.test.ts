@@ -14,7 +14,7 @@ import {
 
 let gateway: Gateway
 beforeAll(async () => {
-  gateway = await startGateway({ UPSTREAM_RETRY_MS: '5' })
+  gateway = await startGateway({ UPSTREAM_RETRY_MS: '20' })
 })
 afterEach(async () => {
   gateway.platform.behave()

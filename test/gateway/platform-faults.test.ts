@@ -18,7 +18,7 @@ import {
 
 let gateway: Gateway
 beforeAll(async () => {
-  gateway = await startGateway({ UPSTREAM_TIMEOUT_MS: '1500', UPSTREAM_RETRY_MS: '5' })
+  gateway = await startGateway({ UPSTREAM_TIMEOUT_MS: '1500', UPSTREAM_RETRY_MS: '10' })
 })
 afterEach(async () => {
   gateway.platform.behave()

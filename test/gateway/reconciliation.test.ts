@@ -9,7 +9,7 @@ import { type Answer, type Gateway, newId, startGateway, versionPath } from './g
 let gateway: Gateway
 let organisation: { id: string; token: string }
 beforeAll(async () => {
-  gateway = await startGateway({ UPSTREAM_TIMEOUT_MS: '1500', UPSTREAM_RETRY_MS: '5' })
+  gateway = await startGateway({ UPSTREAM_TIMEOUT_MS: '1500', UPSTREAM_RETRY_MS: '10' })
   organisation = await gateway.organisation()
 })
 afterAll(() => gateway.stop())

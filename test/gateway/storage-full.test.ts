@@ -25,7 +25,7 @@ let gateway: Gateway
 let unmounted: string | undefined
 
 beforeAll(async () => {
-  gateway = await startGateway({ UPSTREAM_TIMEOUT_MS: '1500', UPSTREAM_RETRY_MS: '5' })
+  gateway = await startGateway({ UPSTREAM_TIMEOUT_MS: '1500', UPSTREAM_RETRY_MS: '10' })
   unmounted = mountOver(gateway.storage)
   if (unmounted === undefined) await gateway.restart()
 })
@@ -208,8 +208,17 @@ test('filled up under load: what was answered is there, what is not there was no
   expect(answered.length).toBeGreaterThan(0)
 
   makeRoom()
-  const after = await Promise.all(connections.map(connection => put(gateway, made, { connection })))
-  expect(after.map(({ status }) => status)).toEqual(connections.map(() => 200))
+  await Promise.all(
+    connections.map(async connection => {
+      let answer = await put(gateway, made, { connection })
+      // Behind an update that is still looked into, one may wait for longer than it has.
+      while (answer.json?.code === 'upstream-timeout') {
+        expect(answer.json.outcome).toBe('not-sent')
+        answer = await put(gateway, made, { connection })
+      }
+      expect(answer.status, answer.text).toBe(200)
+    }),
+  )
   await untilReconciled(made.id)
   await expectWhole()
   await gateway.restart()
