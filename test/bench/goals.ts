@@ -56,6 +56,7 @@ export function goalsOf(results: Results): Goal[] {
   const many = row('PUT, 32 organisations').toBare
   const get = row('GET').toBare
   const { bundle, rowsWritten, growth } = results
+  const started = bundle.startup.activeMs - bundle.emptyStartup.activeMs
   const short = growth[0] as Growth
   const long = growth.find(({ records }) => records === longest)
   const pages = long && {
@@ -138,10 +139,10 @@ export function goalsOf(results: Results): Goal[] {
       met: bundle.gzipKiB <= 40,
     },
     {
-      what: 'start-up (`wrangler check startup`)',
+      what: 'start-up over that of an empty Worker (`wrangler check startup`)',
       reach: '≤ 15 ms',
-      measured: `${bundle.startupMs.toFixed(1)} ms`,
-      met: bundle.startupMs <= 15,
+      measured: `${started.toFixed(1)} ms (${bundle.startup.activeMs.toFixed(1)} less ${bundle.emptyStartup.activeMs.toFixed(1)}; evaluating the module: ${bundle.startup.evaluationMs.toFixed(1)} ms)`,
+      met: started <= 15,
     },
   ]
 }

@@ -8,19 +8,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { startGenerator, startServer } from './child.ts'
+import { functionsOf, type Profile } from './cpu-profile.ts'
 import { startGateway, worker } from './gateway.ts'
 import { callers, request } from './scenarios.ts'
 import { basePath } from './subjects.ts'
-
-interface Profile {
-  nodes: {
-    id: number
-    callFrame: { functionName: string; url: string; lineNumber: number }
-    children?: number[]
-  }[]
-  samples: number[]
-  timeDeltas: number[]
-}
 
 const { values } = parseArgs({
   options: {
@@ -58,46 +49,6 @@ async function debuggerAt(inspector: URL): Promise<(method: string, params?: obj
     })
 }
 
-/** Self and total time by function, largest self time first, as shares of the time that was not idle. */
-function functionsOf({
-  nodes,
-  samples,
-  timeDeltas,
-}: Profile): { name: string; self: number; total: number }[] {
-  const byId = new Map(nodes.map(node => [node.id, node]))
-  const parents = new Map(
-    nodes.flatMap(({ id, children = [] }) => children.map(child => [child, id] as const)),
-  )
-  const nameOf = (id: number) => {
-    const { functionName, url, lineNumber } = byId.get(id)?.callFrame ?? {
-      functionName: '',
-      url: '',
-      lineNumber: -1,
-    }
-    const where = url === '' ? '' : ` ${url.split('/').slice(-1)[0]}:${lineNumber + 1}`
-    return (functionName || '(anonymous)') + where
-  }
-  const found = new Map<string, { self: number; total: number }>()
-  const add = (name: string, key: 'self' | 'total', us: number) => {
-    const entry = found.get(name) ?? { self: 0, total: 0 }
-    entry[key] += us
-    found.set(name, entry)
-  }
-  let busy = 0
-  for (const [i, id] of samples.entries()) {
-    const us = timeDeltas[i] ?? 0
-    if (nameOf(id) === '(idle)') continue
-    busy += us
-    add(nameOf(id), 'self', us)
-    const stack = new Set<string>()
-    for (let at: number | undefined = id; at !== undefined; at = parents.get(at)) stack.add(nameOf(at))
-    for (const name of stack) add(name, 'total', us)
-  }
-  return [...found]
-    .map(([name, { self, total }]) => ({ name, self: self / busy, total: total / busy }))
-    .sort((a, b) => b.self - a.self)
-}
-
 const folder = mkdtempSync(join(tmpdir(), 'bench-'))
 const build = join(folder, 'build')
 const wrangler = join(root, 'node_modules/wrangler/bin/wrangler.js')
@@ -130,11 +81,13 @@ try {
     if (values.folder !== undefined) {
       writeFileSync(join(values.folder, `${method}.cpuprofile`), JSON.stringify(profile))
     }
+    const { busyMs, functions } = functionsOf(profile)
+    const each = (busyMs / (perSecond * seconds)).toFixed(2)
     console.log(
-      `\n${method}, ${callers} connections, ${Math.round(perSecond)} requests/s under the profiler\n`,
+      `\n${method}, ${callers} connections: ${Math.round(perSecond)} requests/s under the profiler, ${each} ms busy for each\n`,
     )
     console.log('   self   total')
-    for (const { name, self, total } of functionsOf(profile).slice(0, Number(values.top))) {
+    for (const { name, self, total } of functions.slice(0, Number(values.top))) {
       const percent = (share: number) => `${(share * 100).toFixed(1)} %`.padStart(7)
       console.log(`${percent(self)} ${percent(total)}  ${name}`)
     }
