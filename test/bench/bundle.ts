@@ -1,0 +1,77 @@
+/**
+ * Owns what is known of the bundle: its size as it is uploaded, and its start-up time as `wrangler check startup` reports it,
+ * that is the time in which a profile of workerd saw it work, beside the same of a Worker that does nothing.
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { unstable_readConfig } from 'wrangler'
+import { builtWorker } from '../gateway/build.ts'
+import { type Profile, totalMs } from './cpu-profile.ts'
+import { median } from './rounds.ts'
+
+const root = join(import.meta.dirname, '../..')
+const times = 5
+
+export interface Startup {
+  /** The median of a few, as wrangler says it: `Active`. */
+  activeMs: number
+  /** Of that, evaluating the Worker's own module. */
+  evaluationMs: number
+}
+
+export interface Bundle {
+  KiB: number
+  gzipKiB: number
+  startup: Startup
+  emptyStartup: Startup
+}
+
+function wrangler(...args: string[]): string {
+  return execFileSync(process.execPath, [join(root, 'node_modules/wrangler/bin/wrangler.js'), ...args], {
+    cwd: root,
+    env: { ...process.env, WRANGLER_SEND_METRICS: 'false', NO_COLOR: '1' },
+    stdio: ['ignore', 'pipe', 'ignore'],
+    encoding: 'utf8',
+  })
+}
+
+function startupOf(config: string, folder: string): Startup {
+  const packed = join(folder, 'worker.bundle')
+  wrangler('deploy', '--dry-run', `--config=${config}`, `--outfile=${packed}`)
+  const outfile = join(folder, 'startup.cpuprofile')
+  const starts = Array.from({ length: times }, () => {
+    const said = wrangler('check', 'startup', `--worker-bundle=${packed}`, `--outfile=${outfile}`)
+    const active = /Active: ([\d.]+) ms/.exec(said)?.[1]
+    if (active === undefined) throw new Error(`wrangler check startup gave no time:\n${said}`)
+    const profile = JSON.parse(readFileSync(outfile, 'utf8')) as Profile
+    // A module's own code is a function without a name at the start of its file.
+    const evaluation = totalMs(profile, ({ functionName, url, lineNumber }) => {
+      return functionName === '' && lineNumber < 0 && url.endsWith('index.js')
+    })
+    return { active: Number(active), evaluation }
+  })
+  return {
+    activeMs: median(starts.map(({ active }) => active)),
+    evaluationMs: median(starts.map(({ evaluation }) => evaluation)),
+  }
+}
+
+/** `folder` is for files that are of no use afterwards. */
+export function describeBundle(folder: string): Bundle {
+  const text = builtWorker()
+  const config = join(root, 'wrangler.toml')
+  const { compatibility_date, compatibility_flags } = unstable_readConfig({ config })
+  const empty = join(folder, 'empty')
+  mkdirSync(empty)
+  const settings = { name: 'empty', main: 'index.js', compatibility_date, compatibility_flags }
+  writeFileSync(join(empty, 'wrangler.json'), JSON.stringify(settings))
+  writeFileSync(join(empty, 'index.js'), 'export default { fetch: () => new Response() }\n')
+  return {
+    KiB: Buffer.byteLength(text) / 1024,
+    gzipKiB: gzipSync(text).byteLength / 1024,
+    startup: startupOf(config, folder),
+    emptyStartup: startupOf(join(empty, 'wrangler.json'), empty),
+  }
+}
