@@ -120,8 +120,13 @@ export function openSession(
   return undefined
 }
 
+const derived = new WeakMap<Secret, Uint8Array>()
+
+/** Derived once for each master key: a session is opened for every send. */
 function sealingKey(masterKey: Secret): Uint8Array {
-  return deriveKey(fromBase64(masterKey.reveal()) as Uint8Array, 'session')
+  const key = derived.get(masterKey) ?? deriveKey(fromBase64(masterKey.reveal()) as Uint8Array, 'session')
+  derived.set(masterKey, key)
+  return key
 }
 
 function sealingContext(organisationId: string, baseUrl: string): string[] {
