@@ -44,6 +44,8 @@ export class Tables {
   readonly #sql: SqlStorage
 
   #exist: boolean
+  /** As it was after the last record. */
+  #bytes: number | undefined
 
   constructor(sql: SqlStorage) {
     this.#sql = sql
@@ -53,6 +55,7 @@ export class Tables {
 
   /** Finds out whether the organisation exists: at construction, and after an attempt to make it. */
   lookAgain(): void {
+    this.#bytes = undefined
     const found = this.#sql.exec(`select 1 from sqlite_master where name = 'schema'`)
     this.#exist = found.toArray().length > 0
   }
@@ -69,7 +72,8 @@ export class Tables {
 
   /** What the object's storage holds, indexes and free pages included. */
   get bytes(): number {
-    return this.#sql.databaseSize
+    this.#bytes ??= this.#sql.databaseSize
+    return this.#bytes
   }
 
   #read<T extends Record<string, SqlStorageValue>>(select: string, ...bindings: unknown[]): T[] {
@@ -244,6 +248,7 @@ export class Tables {
   }
 
   insertRecord(row: RecordRow): void {
+    this.#bytes = undefined
     this.#sql.exec(
       'insert into records values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       row.seq,
