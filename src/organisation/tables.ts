@@ -90,9 +90,8 @@ export class Tables {
   }
 
   organisation(): { id: string; createdAt: number } | undefined {
-    return this.#read<{ id: string; createdAt: number }>(
-      'select id, created_at as createdAt from organisation',
-    )[0]
+    const select = 'select id, created_at as createdAt from organisation'
+    return this.#read<{ id: string; createdAt: number }>(select)[0]
   }
 
   token(id: string): TokenRow | undefined {
@@ -268,9 +267,8 @@ export class Tables {
 
   lastRecord(): { seq: number; time: number; openFrom: number } | undefined {
     const columns = 'seq, time, open_from as openFrom'
-    return this.#read<{ seq: number; time: number; openFrom: number }>(
-      `select ${columns} from records order by seq desc limit 1`,
-    )[0]
+    const select = `select ${columns} from records order by seq desc limit 1`
+    return this.#read<{ seq: number; time: number; openFrom: number }>(select)[0]
   }
 
   /** The attempts from `openFrom` on that no later record closes, oldest first. */
