@@ -32,7 +32,7 @@ export interface Errand extends Origin {
   body?: string
   /** The caller's token; the gateway's own errands have none. */
   owner?: string
-  /** What one request's exchanges have in common: the one that may try a rested session may look and send again. */
+  /** What one request's exchanges have in common: one that may try a rested session may look and send again. */
   pass?: object
   /** A Cookie header to try instead of the session. */
   candidate?: Secret
@@ -109,7 +109,7 @@ export class Courier {
     const { body: text, setCookies } = reply.kind === 'answered' ? reply : { body: undefined, setCookies: [] }
     // Only a 2xx in JSON may change the session.
     const renewing = verdict.result.ok ? setCookies : []
-    const heard = { generation, said: verdict.session, status, setCookies: renewing }
+    const heard = { generation, said: verdict.session, status, setCookies: renewing, pass: errand.pass }
     if (this.#session.hear(errand, heard, now)) this.#agenda.noLaterThan('directory', now)
     const digest = text === undefined ? undefined : toHex(sha256(text))
     return {

@@ -39,6 +39,7 @@ export interface Heard {
   said: 'accepted' | 'rejected' | 'unsaid'
   status: number | undefined
   setCookies: readonly string[]
+  pass: object | undefined
 }
 
 const forgotten = { sealed: null, names: [], rejected: false, owner: null, expiresAt: null, probe: null }
@@ -53,8 +54,8 @@ export class SessionStore {
   #organisationId = ''
   /** Of a rejected session: when a single request may try it again. */
   #tryAt = 0
-  /** Of the request that tries it. */
-  #pass: object | undefined
+  /** Of the requests that try it, or learned of it: what they left open at the platform they may look into. */
+  readonly #passes = new WeakSet<object>()
   #row: SessionRow | undefined
 
   constructor(
@@ -95,12 +96,12 @@ export class SessionStore {
    * single request, known by its pass, may try it, while the others are still refused.
    */
   open(nowMs: number, pass?: object): Result<Opened> {
-    const tries = pass !== undefined && pass === this.#pass
-    const refusal = tries ? undefined : this.resting(nowMs)
+    const passes = pass !== undefined && this.#passes.has(pass)
+    const refusal = passes ? undefined : this.resting(nowMs)
     if (refusal) return refuse(refusal)
-    if (this.#row?.rejected && !tries) {
+    if (this.#row?.rejected && !passes) {
       this.#tryAt = nowMs + this.#restMs
-      this.#pass = pass
+      if (pass) this.#passes.add(pass)
     }
     return this.#open()
   }
@@ -183,13 +184,13 @@ export class SessionStore {
    * Takes from an answer what it says about the session; true where the session's state changed with it. Counts only
    * where the request used the current generation: an old one in flight changes nothing.
    */
-  hear(origin: Origin, { generation, said, status, setCookies }: Heard, nowMs: number): boolean {
+  hear(origin: Origin, { generation, said, status, setCookies, pass }: Heard, nowMs: number): boolean {
     const row = this.#row
     if (!row?.sealed || row.generation !== generation || said === 'unsaid') return false
     if (said === 'rejected') {
       const rejected = { ...row, rejected: true, lastRejectedAt: nowMs }
       this.#tryAt = nowMs + this.#restMs
-      this.#pass = undefined
+      if (pass) this.#passes.add(pass)
       if (row.rejected) {
         this.#row = rejected
         return false

@@ -57,8 +57,10 @@ export class Writer {
       const upstream = { ...exchanged.value.upstream, durationMs, attempts: sends }
       if (verdict.effect === 'applied') return { verdict, upstream }
 
-      // With a session that was just refused there is nothing to look with: the alarm does, later.
-      if (verdict.session === 'rejected') return { verdict: wasOpen ? unknownAs(verdict) : verdict, upstream }
+      // A 401 has applied nothing. A redirect or a page may stand after a change that was made: the look tells, if it is let in.
+      if (verdict.session === 'rejected' && verdict.effect !== 'unknown') {
+        return { verdict: wasOpen ? unknownAs(verdict) : verdict, upstream }
+      }
       // Once a send is open, whatever a later one is told says nothing about the first.
       wasOpen ||= verdict.effect === 'unknown'
       const sight: Sight | undefined = wasOpen ? await this.look(errand, intent, deadline) : undefined
@@ -67,7 +69,8 @@ export class Writer {
       const known: Verdict = sight ? { ...verdict, effect: 'not-applied' } : verdict
       last = { ...exchanged.value, verdict: known, upstream }
 
-      if (sends === maxSends || !worthAnother(verdict)) return last
+      // After a look that was answered, the session is not what was wrong.
+      if (sends === maxSends || !(worthAnother(verdict) || sight)) return last
       if (!(await this.#pause(sends, verdict, deadline))) return last
       if (!(await beforeResend(last)))
         return { verdict: { ...known, result: refuse({ code: 'audit-unavailable' }) }, upstream }

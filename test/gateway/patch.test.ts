@@ -239,7 +239,7 @@ describe('an idempotency key', () => {
   test('of an unknown patch is settled by what is seen later', async () => {
     const made = await gateway.organisation()
     const key = { 'Idempotency-Key': 'k2' }
-    gateway.platform.misbehave({ kind: 'redirect' }, { method: 'PUT' })
+    gateway.platform.misbehave({ kind: 'hang' }, { method: 'PUT' })
     expect((await patch(made, { description: 'open' }, key)).json.outcome).toBe('unknown')
     let again = await patch(made, { description: 'open' }, key)
     while (again.json.code === 'idempotency-in-flight')

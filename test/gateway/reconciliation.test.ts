@@ -46,6 +46,8 @@ async function recorded(connection: string, event: string) {
 const notApplied: [string, Fault][] = [
   ['dropped before', { kind: 'drop-before' }],
   ['500', { kind: 'status', status: 500 }],
+  ['a redirect', { kind: 'redirect' }],
+  ['a login page', { kind: 'html' }],
   ['a 200 that shows no version', { kind: 'status', status: 200, body: '[]' }],
   ['502', { kind: 'status', status: 502 }],
   ['520', { kind: 'status', status: 520 }],
@@ -73,6 +75,7 @@ const applied: [string, Fault][] = [
   ['500 after applying', { kind: 'status', status: 500, apply: true }],
   ['504 after applying', { kind: 'status', status: 504, apply: true }],
   ['not JSON', { kind: 'not-json' }],
+  ['a redirect after applying', { kind: 'status', status: 303, apply: true }],
   ['JSON that is no version', { kind: 'status', status: 200, body: '{"ok":true}', apply: true }],
   ['JSON with a BOM', { kind: 'status', status: 200, body: '\ufeff{}', apply: true }],
   ['oversized', { kind: 'oversized', bytes: 200_000 }],

@@ -73,7 +73,13 @@ test('a session that the platform renews with the same end is not warned of agai
   bench.setSession(end)
   await bench.advance(0)
   const origin = { organisationId: 'ORG1', requestId: 'r', client: {} }
-  const heard = { generation: 1, said: 'accepted' as const, status: 200, setCookies: ['cookie=renewed'] }
+  const heard = {
+    generation: 1,
+    said: 'accepted' as const,
+    status: 200,
+    pass: undefined,
+    setCookies: ['cookie=renewed'],
+  }
   bench.on.session.hear(origin, heard, bench.now)
   await bench.advance(1_000)
   expect(bench.on.session.view().generation).toBe(2)
