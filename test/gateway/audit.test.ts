@@ -1,15 +1,10 @@
 /** Reading the audit log over HTTP: pages, filters, exports, single records. */
 import { randomBytes } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { mintToken } from '../../src/auth/token.ts'
-import { type Gateway, type Logged, logOf, put, startGateway, verifyLogs, versionPath } from './gateway.ts'
+import { gatewayForTests, type Logged, logOf, put, versionPath } from './gateway.ts'
 
-let gateway: Gateway
-beforeAll(async () => {
-  gateway = await startGateway()
-})
-afterEach(() => verifyLogs(gateway))
-afterAll(() => gateway.stop())
+const gateway = await gatewayForTests()
 
 type Made = { id: string; token: string; tokenId: string }
 const ndjson = { Accept: 'application/x-ndjson' }

@@ -2,25 +2,10 @@
 import { createHash } from 'node:crypto'
 import { connect } from 'node:net'
 import { gzipSync } from 'node:zlib'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import {
-  type Ask,
-  eventsOf,
-  type Gateway,
-  logOf,
-  put,
-  startGateway,
-  verifyLogs,
-  versionOf,
-  versionPath,
-} from './gateway.ts'
+import { describe, expect, test } from 'vitest'
+import { type Ask, eventsOf, gatewayForTests, logOf, put, versionOf, versionPath } from './gateway.ts'
 
-let gateway: Gateway
-beforeAll(async () => {
-  gateway = await startGateway()
-})
-afterEach(() => verifyLogs(gateway))
-afterAll(() => gateway.stop())
+const gateway = await gatewayForTests()
 
 const json = { 'Content-Type': 'application/json' }
 const limit = 64 * 1024

@@ -3,31 +3,21 @@
  * its answers, and a platform that hangs on some connections does not keep the others waiting past their deadline.
  */
 import { randomBytes } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { mintToken } from '../../src/auth/token.ts'
 import type { ConnectionVersion } from '../platform/platform.ts'
 import {
   type Answer,
   eventsOf,
-  type Gateway,
+  gatewayForTests,
   logOf,
   newId,
   put,
-  startGateway,
-  verifyLogs,
   versionOf,
   versionPath,
 } from './gateway.ts'
 
-let gateway: Gateway
-beforeAll(async () => {
-  gateway = await startGateway({ UPSTREAM_TIMEOUT_MS: '10000', UPSTREAM_RETRY_MS: '5' })
-})
-afterEach(async () => {
-  gateway.platform.behave()
-  await verifyLogs(gateway)
-})
-afterAll(() => gateway.stop())
+const gateway = await gatewayForTests({ UPSTREAM_TIMEOUT_MS: '10000', UPSTREAM_RETRY_MS: '5' })
 
 const sleep = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
 const codeOf = ({ status, json }: Answer) => (status === 200 ? '200' : `${status} ${json?.code}`)

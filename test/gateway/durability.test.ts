@@ -3,25 +3,11 @@
  * without its record, nothing is answered as done without one, and what follows has no gap.
  */
 import { randomBytes } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { mintToken } from '../../src/auth/token.ts'
-import {
-  eventsOf,
-  type Gateway,
-  logOf,
-  put,
-  startGateway,
-  verifyLogs,
-  versionOf,
-  versionPath,
-} from './gateway.ts'
+import { eventsOf, gatewayForTests, logOf, put, versionOf, versionPath } from './gateway.ts'
 
-let gateway: Gateway
-beforeAll(async () => {
-  gateway = await startGateway({ UPSTREAM_TIMEOUT_MS: '1000', UPSTREAM_RETRY_MS: '10' })
-})
-afterEach(() => verifyLogs(gateway))
-afterAll(() => gateway.stop())
+const gateway = await gatewayForTests({ UPSTREAM_TIMEOUT_MS: '1000', UPSTREAM_RETRY_MS: '10' })
 
 /** Makes the storage refuse records of some events, until the returned function is called. */
 async function refuse(organisation: string, events: string): Promise<() => Promise<void>> {

@@ -7,7 +7,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect } from 'vitest'
+import { afterAll, afterEach, expect } from 'vitest'
 import { type ConnectionVersion, type Platform, startPlatform } from '../platform/platform.ts'
 import { makeSecrets } from '../platform/secrets.ts'
 import { type Bindings, type Runtime, startRuntime } from './runtime.ts'
@@ -129,6 +129,20 @@ export async function startGateway(overrides: Bindings = {}): Promise<Gateway> {
       rmSync(storage, { recursive: true, force: true })
     },
   }
+  return gateway
+}
+
+/**
+ * The gateway of a test file: after each test the platform behaves again and every log that was touched is verified anew; at
+ * the end it is stopped.
+ */
+export async function gatewayForTests(overrides: Bindings = {}): Promise<Gateway> {
+  const gateway = await startGateway(overrides)
+  afterEach(async () => {
+    gateway.platform.behave()
+    await verifyLogs(gateway)
+  })
+  afterAll(() => gateway.stop())
   return gateway
 }
 

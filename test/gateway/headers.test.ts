@@ -1,13 +1,8 @@
 /** Headers: nothing that a caller sends changes what the platform receives, and the other way round. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { type Answer, type Gateway, logOf, put, startGateway, verifyLogs, versionPath } from './gateway.ts'
+import { describe, expect, test } from 'vitest'
+import { type Answer, gatewayForTests, logOf, put, versionPath } from './gateway.ts'
 
-let gateway: Gateway
-beforeAll(async () => {
-  gateway = await startGateway()
-})
-afterEach(() => verifyLogs(gateway))
-afterAll(() => gateway.stop())
+const gateway = await gatewayForTests()
 
 const json: [string, string] = ['Content-Type', 'application/json']
 /** What the runtime sends by itself, beside CF-*. */

@@ -1,17 +1,12 @@
 /** What strangers cost: the limit of a client's address, forged tokens, and that nobody else notices. Rates of tokens too. */
 import { randomBytes } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { mintToken } from '../../src/auth/token.ts'
-import { eventsOf, type Gateway, passHour, put, startGateway, verifyLogs, versionPath } from './gateway.ts'
+import { eventsOf, gatewayForTests, passHour, put, versionPath } from './gateway.ts'
 
 const limit = 20
-let gateway: Gateway
+const gateway = await gatewayForTests({ ADDRESS_LIMIT: String(limit) })
 let address = 0
-beforeAll(async () => {
-  gateway = await startGateway({ ADDRESS_LIMIT: String(limit) })
-})
-afterEach(() => verifyLogs(gateway))
-afterAll(() => gateway.stop())
 
 const newAddress = () => `192.0.2.${++address}`
 const forged = () => mintToken(bytes => randomBytes(bytes)).token

@@ -1,26 +1,8 @@
 /** PATCH, entity tags, conditions, and tokens that may change some fields alone. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import {
-  type Answer,
-  eventsOf,
-  type Gateway,
-  logOf,
-  put,
-  startGateway,
-  verifyLogs,
-  versionOf,
-  versionPath,
-} from './gateway.ts'
+import { describe, expect, test } from 'vitest'
+import { type Answer, eventsOf, gatewayForTests, logOf, put, versionOf, versionPath } from './gateway.ts'
 
-let gateway: Gateway
-beforeAll(async () => {
-  gateway = await startGateway({ UPSTREAM_RETRY_MS: '20' })
-})
-afterEach(async () => {
-  gateway.platform.behave()
-  await verifyLogs(gateway)
-})
-afterAll(() => gateway.stop())
+const gateway = await gatewayForTests({ UPSTREAM_RETRY_MS: '20' })
 
 interface Made {
   id: string

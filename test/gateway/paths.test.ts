@@ -1,15 +1,10 @@
 /** Paths: what may stand in them, what reaches the platform, and in which order refusals come. */
 import { randomBytes } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { mintToken } from '../../src/auth/token.ts'
-import { eventsOf, type Gateway, logOf, newId, put, startGateway, verifyLogs, versionOf } from './gateway.ts'
+import { eventsOf, gatewayForTests, logOf, newId, put, versionOf } from './gateway.ts'
 
-let gateway: Gateway
-beforeAll(async () => {
-  gateway = await startGateway()
-})
-afterEach(() => verifyLogs(gateway))
-afterAll(() => gateway.stop())
+const gateway = await gatewayForTests()
 
 const json = { 'Content-Type': 'application/json' }
 

@@ -2,29 +2,11 @@
  * What the gateway makes of a platform that misbehaves for as long as it is asked: the status, the code, the outcome and the
  * records. A platform that comes to its senses in between is in reconciliation.test.ts.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import type { Fault } from '../platform/platform.ts'
-import {
-  type Answer,
-  eventsOf,
-  type Gateway,
-  logOf,
-  put,
-  startGateway,
-  verifyLogs,
-  versionOf,
-  versionPath,
-} from './gateway.ts'
+import { type Answer, eventsOf, gatewayForTests, logOf, put, versionOf, versionPath } from './gateway.ts'
 
-let gateway: Gateway
-beforeAll(async () => {
-  gateway = await startGateway({ UPSTREAM_TIMEOUT_MS: '1500', UPSTREAM_RETRY_MS: '10' })
-})
-afterEach(async () => {
-  gateway.platform.behave()
-  await verifyLogs(gateway)
-})
-afterAll(() => gateway.stop())
+const gateway = await gatewayForTests({ UPSTREAM_TIMEOUT_MS: '1500', UPSTREAM_RETRY_MS: '10' })
 
 interface Expected {
   status: number

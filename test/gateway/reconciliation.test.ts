@@ -161,16 +161,6 @@ test('not applied must be seen twice: what lands between two looks is found', as
   expect(appliedTo(connection)).toBe(1)
 })
 
-test('one look that shows it not applied, at the end of the time, does not say so', async () => {
-  const connection = newId()
-  gateway.platform.misbehave({ kind: 'drop-before' }, { method: 'PUT', connectionId: connection })
-  const blind = { method: 'GET', connectionId: connection, times: Number.POSITIVE_INFINITY }
-  gateway.platform.misbehave({ kind: 'status', status: 503 }, blind)
-  expect((await put(connection, { description: 'never' })).json.outcome).toBe('unknown')
-  const reconciled = await recorded(connection, 'update.reconciled')
-  expect(reconciled.applied).toBeNull()
-})
-
 test('a 503 says when to come again', async () => {
   const connection = newId()
   gateway.platform.misbehave(

@@ -1,33 +1,14 @@
 /** The life of a session: probed before it is set and by the hour, resting once it is refused, with an owner and an end. */
 import { randomBytes } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Fault } from '../platform/platform.ts'
-import {
-  eventsOf,
-  type Gateway,
-  logOf,
-  newId,
-  passHour,
-  put,
-  sightings,
-  startGateway,
-  verifyLogs,
-  versionPath,
-} from './gateway.ts'
+import { eventsOf, gatewayForTests, logOf, newId, passHour, put, sightings, versionPath } from './gateway.ts'
 
 /** A rejected session rests for 120 times this. */
 const retryMs = 10
 const probe = { connectionId: 'PROBE', version: '1.4.0' }
 
-let gateway: Gateway
-beforeAll(async () => {
-  gateway = await startGateway({ UPSTREAM_RETRY_MS: String(retryMs) })
-})
-afterEach(async () => {
-  gateway.platform.behave()
-  await verifyLogs(gateway)
-})
-afterAll(() => gateway.stop())
+const gateway = await gatewayForTests({ UPSTREAM_RETRY_MS: String(retryMs) })
 
 const path = (id: string) => `/organisations/${id}/session`
 const sessionOf = async (id: string) => (await gateway.admin('GET', path(id))).json

@@ -1,29 +1,22 @@
 /** Tokens: every way in which one is not believed, or not allowed something. */
 import { randomBytes } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { mintToken } from '../../src/auth/token.ts'
 import {
   type Answer,
   contentOf,
   eventsOf,
   filesUnder,
-  type Gateway,
+  gatewayForTests,
   logOf,
   newId,
   put,
   sightings,
-  startGateway,
-  verifyLogs,
   versionOf,
   versionPath,
 } from './gateway.ts'
 
-let gateway: Gateway
-beforeAll(async () => {
-  gateway = await startGateway()
-})
-afterEach(() => verifyLogs(gateway))
-afterAll(() => gateway.stop())
+const gateway = await gatewayForTests()
 
 const json = { 'Content-Type': 'application/json' }
 const read = (id: string, token?: string, version = '1.4.0') =>
