@@ -85,9 +85,11 @@ export function fromHex(text: string): Uint8Array<ArrayBuffer> | undefined {
   return /^(?:[0-9a-f]{2})*$/.test(text) ? new Uint8Array(Buffer.from(text, 'hex')) : undefined
 }
 
+export type HmacHash = 'SHA-256' | 'SHA-384' | 'SHA-512'
+
 /** Whether an HMAC (RFC 2104) is a key's over a message; WebCrypto compares in constant time. */
 export async function verifyHmac(
-  hash: 'SHA-256' | 'SHA-384' | 'SHA-512',
+  hash: HmacHash,
   key: Uint8Array<ArrayBuffer>,
   signature: Uint8Array<ArrayBuffer>,
   message: Uint8Array<ArrayBuffer>,

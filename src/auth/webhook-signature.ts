@@ -3,7 +3,7 @@
  * time comes in. Never looks at what a body says, and fails closed on every header that is not exactly in its form: two
  * headers of a name arrive joined by a comma, and must not be taken for one.
  */
-import { fromBase64, fromHex, type Secret, verifyEd25519, verifyHmac } from '../crypto.ts'
+import { fromBase64, fromHex, type HmacHash, type Secret, verifyEd25519, verifyHmac } from '../crypto.ts'
 
 export type SignatureScheme =
   /** standardwebhooks.com: `webhook-id`, `-timestamp` and `-signature`, or the same as `svix-…`. */
@@ -14,8 +14,6 @@ export type SignatureScheme =
   | { type: 'stripe' }
   /** For everyone else: one header that holds `prefix` and the HMAC of the body. */
   | { type: 'hmac'; header: string; hash: HmacHash; encoding: 'hex' | 'base64'; prefix: string }
-
-export type HmacHash = 'SHA-256' | 'SHA-384' | 'SHA-512'
 
 /** A request as it came: `header` gives a value or null, `body` the bytes that were signed. */
 export interface SignedRequest {

@@ -61,9 +61,7 @@ export class Organisation extends DurableObject<Env> {
   readonly #tokens!: TokenStore
   readonly #session!: SessionStore
   readonly #unsettled!: Unsettled
-  readonly #inspector!: Writer
   readonly #prober!: Prober
-  readonly #capacity!: Capacity
   readonly #idempotency!: Idempotency
   readonly #recorder!: Recorder
   readonly #watch!: Watch
@@ -101,9 +99,9 @@ export class Organisation extends DurableObject<Env> {
     this.#idempotency = new Idempotency(stores)
     const on = { ...stores, idempotency: this.#idempotency }
     this.#unsettled = new Unsettled(on, turns, upstream.retryMs)
-    this.#inspector = new Writer(courier(new Slots(alarmSlots, maxWaiting)), world, upstream.retryMs)
-    this.#prober = new Prober(this.#log, this.#session, this.#inspector, world.now, upstream.timeoutMs)
-    this.#capacity = new Capacity(storageBytes, () => this.#tables.bytes)
+    const inspector = new Writer(courier(new Slots(alarmSlots, maxWaiting)), world, upstream.retryMs)
+    this.#prober = new Prober(this.#log, this.#session, inspector, world.now, upstream.timeoutMs)
+    const capacity = new Capacity(storageBytes, () => this.#tables.bytes)
     const { timeoutMs, retryMs } = upstream
     const { now } = world
     const writer = new Writer(courier(new Slots(callerSlots, maxWaiting)), world, retryMs)
@@ -113,13 +111,13 @@ export class Organisation extends DurableObject<Env> {
     const all = {
       ...tools,
       session: this.#session,
-      capacity: this.#capacity,
+      capacity,
       recorder: this.#recorder,
       attempts,
     }
     this.#road = new Road({ ...all, tokens: this.#tokens, turns, sleep, timeoutMs })
     const publish = (summary: Summary) => directory.getByName('directory').put(summary)
-    this.#chores = new Chores({ ...all, watch: this.#watch, inspector: this.#inspector, publish, timeoutMs })
+    this.#chores = new Chores({ ...all, watch: this.#watch, inspector, publish, timeoutMs })
     if (!this.#tables.exist) return
     state.storage.transactionSync(() => this.#tables.migrate())
     this.#load()

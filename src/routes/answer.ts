@@ -4,6 +4,7 @@
  */
 import type { Context } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { remember } from '../auth/throttle.ts'
 import { detailOf, type Effect, problems, type Refusal, type Result, refuse, statusOf } from '../errors.ts'
 import { quiet } from '../organisation/alerts.ts'
 import type { Answer } from '../organisation/messages.ts'
@@ -60,8 +61,7 @@ function alertUnwritable(c: Context<AppEnv>): void {
   const organisationId = c.req.param('organisation_id') ?? ''
   const nowMs = Date.now()
   if (!alerts || nowMs < (unwritable.get(organisationId) ?? 0)) return
-  if (unwritable.size >= maxUnwritable) unwritable.clear()
-  unwritable.set(organisationId, nowMs + quiet * upstream.retryMs)
+  remember(unwritable, organisationId, nowMs + quiet * upstream.retryMs, maxUnwritable)
   const type = 'audit.unavailable'
   const body = { type, timestamp: new Date(nowMs).toISOString(), data: { organisationId, count: 1 } }
   const message = { id: `${organisationId}.${nowMs}.${type}`, body: JSON.stringify(body) }
