@@ -45,8 +45,9 @@ class EventObject extends Map<string, unknown> {
   override get size(): number {
     return Object.keys(this.#members).length
   }
-  override has(key: string): boolean {
-    return Object.hasOwn(this.#members, key)
+  /** An index may be of any type, and only a string names a member. */
+  override has(key: unknown): boolean {
+    return typeof key === 'string' && Object.hasOwn(this.#members, key)
   }
   override get(key: string): unknown {
     return this.has(key) ? celValue(this.#members[key]) : undefined
@@ -98,8 +99,9 @@ export function checkExpression(text: string): Expression | Wrong {
     return { wrong: `is not an expression: ${summaryOf(error) ?? 'it cannot be read'}`, whole: false }
   }
   const { valid, type = 'dyn', error } = parsed.check()
-  if (!valid)
+  if (!valid) {
     return { wrong: `is not acceptable: ${summaryOf(error) ?? 'its types do not fit'}`, whole: true }
+  }
   const wrong = wrongIn(parsed.ast, { readable: ['event', 'headers'], combined: { count: 0 } })
   return wrong ? { wrong, whole: true } : { text, type }
 }

@@ -435,6 +435,8 @@ const fails: [expression: string, message: string][] = [
   ['headers[event.s] == event.s', 'No such key'],
   ["{'x': true}[event.s]", 'No such key'],
   ['has(event.x.y)', 'No such key: x'],
+  ["event[['s']] == 'abc'", 'No such key'],
+  ['event.o[1] == 1', 'No such key'],
   ['event.l[9] == 1', 'No such key: index out of bounds'],
   ['event.s.length == 3', 'No such key: length'],
   ['event.l.length == 3', 'No such key: length'],
