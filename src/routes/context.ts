@@ -8,9 +8,10 @@ import type * as z from 'zod/mini'
 import { type Credential, withoutTokens } from '../auth/token.ts'
 import { uuidv7 } from '../crypto.ts'
 import { type Config, readConfig } from '../env.ts'
-import { ok, type Refusal, type Result, refuse } from '../errors.ts'
+import { ok, type Refusal, type Result } from '../errors.ts'
 import type { Client } from '../organisation/record.ts'
 import { fieldErrors } from '../update/connection-version.ts'
+import { readJson } from '../update/json-document.ts'
 import { problem } from './answer.ts'
 
 export interface AppEnv {
@@ -100,7 +101,7 @@ export function jsonBody(
     const nothing = empty !== undefined && bytes.byteLength === 0
     const refusal = nothing ? undefined : mediaRefusal(c.req.raw.headers, mediaType)
     if (refusal) return refused(c, refusal)
-    const text = nothing ? ok(empty) : jsonText(bytes)
+    const text = nothing ? ok(empty) : readJson(bytes, jsonText)
     if (!text.ok) return refused(c, text.refusal)
     // Where Hono keeps a body that was read, typed as what it resolves to.
     Object.assign(c.req.bodyCache, { text: Promise.resolve(text.value) })
@@ -134,16 +135,10 @@ function mediaRefusal(headers: Headers, mediaType: string): Refusal | undefined 
   }
 }
 
-function jsonText(bytes: Uint8Array): Result<string> {
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-    JSON.parse(text)
-    return ok(text)
-  } catch {
-    // The parser's own message quotes the body.
-    const detail = 'The body is not one JSON document in UTF-8 without a byte order mark.'
-    return refuse({ code: 'malformed-json', detail })
-  }
+/** The text of what is JSON; throws where it is not. */
+function jsonText(text: string): Result<string> {
+  JSON.parse(text)
+  return ok(text)
 }
 
 /** The JSON body by a schema; every complaint is named. */
