@@ -3,8 +3,9 @@
  * rotates it. Pure. Between here and upstream/headers.ts its value travels as a Secret.
  */
 import * as z from 'zod/mini'
-import { deriveKey, fromBase64, open, Secret, seal } from '../crypto.ts'
+import type { Secret } from '../crypto.ts'
 import { dateTime, platformId, versionName } from '../update/connection-version.ts'
+import { openSecret, sealSecret } from './sealing.ts'
 import { instant, printable } from './tokens.ts'
 
 /** A session as it is stored. `sealed` is null once deleted; `generation` lives on, so that none is used twice. */
@@ -100,7 +101,7 @@ export function sealSession(
   organisationId: string,
   baseUrl: string,
 ): Uint8Array {
-  return seal(sealingKey(masterKey), header, sealingContext(organisationId, baseUrl))
+  return sealSecret(header, masterKey, 'session', [organisationId, baseUrl])
 }
 
 /**
@@ -113,24 +114,8 @@ export function openSession(
   organisationId: string,
   baseUrl: string,
 ): { header: Secret; key: number } | undefined {
-  for (const [key, masterKey] of masterKeys.entries()) {
-    const header = open(sealingKey(masterKey), sealed, sealingContext(organisationId, baseUrl))
-    if (header !== undefined) return { header: new Secret(header), key }
-  }
-  return undefined
-}
-
-const derived = new WeakMap<Secret, Uint8Array>()
-
-/** Derived once for each master key: a session is opened for every send. */
-function sealingKey(masterKey: Secret): Uint8Array {
-  const key = derived.get(masterKey) ?? deriveKey(fromBase64(masterKey.reveal()) as Uint8Array, 'session')
-  derived.set(masterKey, key)
-  return key
-}
-
-function sealingContext(organisationId: string, baseUrl: string): string[] {
-  return ['session', organisationId, baseUrl]
+  const opened = openSecret(sealed, masterKeys, 'session', [organisationId, baseUrl])
+  return opened && { header: opened.secret, key: opened.key }
 }
 
 /**
