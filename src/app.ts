@@ -4,8 +4,10 @@ import { admin, administrator, validOrganisation } from './routes/admin.ts'
 import { problem, refusalOf } from './routes/answer.ts'
 import { audit } from './routes/audit.ts'
 import { type AppEnv, configured, noTrailingSlash, requestId } from './routes/context.ts'
+import { hooks } from './routes/hooks.ts'
 import { meta } from './routes/meta.ts'
 import { versions } from './routes/versions.ts'
+import { webhooks } from './routes/webhooks.ts'
 
 export const app = new Hono<AppEnv>()
 
@@ -14,9 +16,13 @@ app.use(requestId(), noTrailingSlash())
 app.use('/o/*', configured())
 app.route('/o', versions)
 
+app.use('/webhooks/*', configured())
+app.route('/webhooks', webhooks)
+
 app.use('/admin/*', configured(), administrator())
 app.use('/admin/organisations/:organisation_id/*', validOrganisation())
 app.route('/admin', admin)
+app.route('/admin', hooks)
 app.route('/admin', audit)
 
 app.route('/', meta)

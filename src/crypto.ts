@@ -46,6 +46,11 @@ export function hmacSha256(key: Uint8Array, text: string): string {
   return createHmac('sha256', key).update(text).digest('base64')
 }
 
+/** The first 48 bits of an HMAC-SHA-256 (RFC 2104) of a text's UTF-8 bytes, as a whole number. */
+export function shortHmac(key: Uint8Array, text: string): number {
+  return createHmac('sha256', key).update(text).digest().readUIntBE(0, 6)
+}
+
 export function toHex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
 }

@@ -21,6 +21,7 @@ export type Refusal =
   | { code: 'malformed-json' | 'unsupported-media-type' | 'not-found' | 'session-missing'; detail: string }
   | { code: 'method-not-allowed'; allow: readonly string[] }
   | { code: 'invalid-token'; reason: CredentialReason }
+  | { code: 'invalid-signature'; reason: SignatureReason }
   | {
       code: 'rate-limited' | 'overloaded' | 'idempotency-in-flight'
       retryAfterSeconds: number
@@ -31,6 +32,7 @@ export type Refusal =
   | { code: 'upstream-rejected'; status: number; upstream: PlatformError }
   | { code: 'upstream-invalid-response'; detail: string }
   | { code: 'session-rejected' | 'audit-unavailable'; detail?: string }
+  | { code: 'delivery-conflict'; detail: string }
   | { code: 'not-configured'; failing: readonly string[] }
   | {
       code:
@@ -48,6 +50,9 @@ export type Code = Refusal['code']
 
 /** Why a credential was refused: for the log alone, the caller is never told which. */
 export type CredentialReason = 'malformed' | 'unknown' | 'wrong-secret' | 'expired' | 'revoked'
+
+/** Why a webhook's signature was refused: for the log alone. */
+export type SignatureReason = 'missing' | 'malformed' | 'stale' | 'mismatch'
 
 /** What is kept of the platform's Error. */
 export interface PlatformError {
@@ -109,6 +114,12 @@ export const problems: Record<Code, Problem> = {
     remedy:
       'GET /o/{organisation_id}/token shows what it may do. An update must be allowed for the version in the path and the name in the body.',
   },
+  'invalid-signature': {
+    status: 403,
+    title: 'The signature of this event does not hold',
+    remedy:
+      "Compare the secret, the scheme and the sender's clock with the hook's: POST …/hooks/{id}/test tries a sample. The audit log tells an administrator what was wrong.",
+  },
   'not-found': {
     status: 404,
     title: 'There is nothing here',
@@ -128,6 +139,12 @@ export const problems: Record<Code, Problem> = {
     status: 422,
     title: 'This Idempotency-Key came with another payload before',
     remedy: 'Use a new key for each update, and the same key only to repeat one.',
+  },
+  'delivery-conflict': {
+    status: 409,
+    title: 'The delivery is not in a state that allows this',
+    remedy:
+      'Send another event under an id of its own. Only a dead delivery that still has its payload can be replayed.',
   },
   'precondition-failed': {
     status: 412,

@@ -44,7 +44,9 @@ const shells = [
   'src/organisation/directory.ts',
   forward,
 ]
-const revealing = ['session.ts', 'session-store.ts', 'courier.ts'].map(name => `src/organisation/${name}`)
+const revealing = ['sealing.ts', 'session-store.ts', 'hook-store.ts', 'courier.ts'].map(
+  name => `src/organisation/${name}`,
+)
 revealing.push('src/upstream/headers.ts', 'src/auth/webhook-signature.ts', post)
 /** tables.ts holds all SQL, and nothing else. */
 const maxLines = 380

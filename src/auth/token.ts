@@ -44,6 +44,11 @@ export function withoutTokens(text: string): string {
   return text.replace(/vgw_[0-9A-Za-z]{65}/g, 'vgw_…')
 }
 
+/** Whether a text holds what has a token's form. */
+export function holdsToken(text: string): boolean {
+  return withoutTokens(text) !== text
+}
+
 /** Whether a string has the form of a token's id, as in an admin path. */
 export function isTokenId(text: string): boolean {
   return /^[0-9A-Za-z]{16}$/.test(text)
@@ -60,9 +65,14 @@ export function bearerOf(authorization: string | undefined): string | undefined 
 
 /** CRC-32 (IEEE 802.3, reflected, as in zlib) in six base62 digits, most significant first. */
 function checkOf(text: string): string {
-  let rest = crc32(text)
+  return base62(crc32(text), checkLength)
+}
+
+/** The last `length` base62 digits of a whole number below 2^53, most significant first, padded with `0`. */
+export function base62(value: number, length: number): string {
+  let rest = value
   let digits = ''
-  for (let i = 0; i < checkLength; i++) {
+  for (let i = 0; i < length; i++) {
     digits = alphabet.charAt(rest % 62) + digits
     rest = Math.floor(rest / 62)
   }
@@ -79,8 +89,8 @@ export function crc32(text: string): number {
   return (crc ^ 0xffffffff) >>> 0
 }
 
-/** Uniform over base62: a byte past the last whole run of 62 is thrown away, as its remainder would be biased. */
-function randomBase62(length: number, randomBytes: (length: number) => Uint8Array): string {
+/** So many digits, uniform over base62: a byte past the last whole run of 62 is thrown away, as its remainder would be biased. */
+export function randomBase62(length: number, randomBytes: (length: number) => Uint8Array): string {
   let text = ''
   while (text.length < length) {
     for (const byte of randomBytes(length)) {

@@ -3,7 +3,9 @@
  * time comes in. Never looks at what a body says, and fails closed on every header that is not exactly in its form: two
  * headers of a name arrive joined by a comma, and must not be taken for one.
  */
+
 import { fromBase64, fromHex, type HmacHash, type Secret, verifyEd25519, verifyHmac } from '../crypto.ts'
+import type { SignatureReason } from '../errors.ts'
 
 export type SignatureScheme =
   /** standardwebhooks.com: `webhook-id`, `-timestamp` and `-signature`, or the same as `svix-…`. */
@@ -22,9 +24,7 @@ export interface SignedRequest {
 }
 
 /** `id` where it is signed: a repetition has the same. Else why it is not believed, for the log alone. */
-export type Signature =
-  | { valid: true; id: string | undefined }
-  | { valid: false; reason: 'missing' | 'malformed' | 'stale' | 'mismatch' }
+export type Signature = { valid: true; id: string | undefined } | { valid: false; reason: SignatureReason }
 
 /** How far a signed time may be from now, either way. */
 const toleranceSeconds = 300

@@ -2,7 +2,7 @@
  * Owns alerts: which records are told of, under which key they are gathered, and when a message is sent, sent again or
  * given up. What is to be told is in rows alone, so it outlives the object. No clock, no dice and no network of its own.
  */
-import { backoffMs } from '../upstream/backoff.ts'
+import { firstPause, pauseMs } from '../upstream/backoff.ts'
 import type { Message, Reception } from '../upstream/post.ts'
 import type { AlertRow, AlertTable } from './alert-table.ts'
 import type { World } from './courier.ts'
@@ -20,6 +20,7 @@ const told: readonly Event[] = [
   'update.reconciled',
   'admin.denied',
   'storage.high',
+  'webhook.dead',
 ]
 
 /** What a message says of a record: neither what a request held, nor where it came from, nor what it called itself. */
@@ -37,17 +38,16 @@ const shown = [
   'token',
   'session',
   'storage',
+  'delivery',
 ]
 
 const maxKeys = 1_000
 /** The key of what comes when there are that many. */
 const rest = '…'
-/** How long a key is quiet after a message, and the pause after a first try, in times the backoff's base: 10 min, 5 s. */
+/** How long a key is quiet after a message, in times the backoff's base: 10 min. */
 export const quiet = 2_400
-const firstPause = 20
 /** Twelve tries so far apart at most take less than three days. */
 const maxTries = 12
-const maxPauseMs = 6 * 3_600_000
 /** A run of the alarm sends so many messages, and no more once it has taken this long, in times the backoff's base. */
 const maxMessages = 10
 const patience = 4
@@ -72,11 +72,6 @@ export function alertMessage(row: Omit<AlertRow, 'tries'>, lastRecord: string): 
     id: `${organisationId}.${firstSeq}-${lastSeq}.${type}`,
     body: JSON.stringify({ type, timestamp: whole.time, data }),
   }
-}
-
-/** How long to wait after so many tries: four times as long each time, six hours at most. */
-export function alertPauseMs(tries: number, baseMs: number, random: number): number {
-  return Math.min(maxPauseMs, backoffMs(2 * tries - 1, firstPause * baseMs, random))
 }
 
 export class Alerts {
@@ -147,7 +142,7 @@ export class Alerts {
       if (!delivered) this.#abandon(row, message, reception)
       return delivered
     }
-    const nextAt = now() + Math.max(askedMs, alertPauseMs(tries, this.#baseMs, random()))
+    const nextAt = now() + Math.max(askedMs, pauseMs(tries, this.#baseMs, random()))
     this.#on.queue.add(() => this.#table.settle(row.key, row.sentCount, tries, nextAt))
     return false
   }

@@ -36,7 +36,9 @@ export interface Tools {
 /** What an attempt starts from. */
 export interface Standing {
   actor: Actor
-  rate: RateState
+  /** Whose share of the slots it takes. */
+  owner: string
+  rate: RateState | undefined
   deadline: number
   turn: Ticket | undefined
   /** Of its idempotency key, if it has one. */
@@ -73,7 +75,7 @@ export class Attempts {
   /** The turn is ours: reserve, write, settle. `objection` is asked right before each send. */
   async make(
     call: UpdateCall,
-    { actor, rate, deadline, turn, scope }: Standing,
+    { actor, owner, rate, deadline, turn, scope }: Standing,
     objection: () => Refusal | undefined,
   ): Promise<Ending> {
     const { log, agenda, queue, writer, unsettled, idempotency, now } = this.#on
@@ -93,12 +95,12 @@ export class Attempts {
       this.#running.delete(attempt)
       if (scope !== undefined) idempotency.release(scope)
       return {
-        answer: { result: refuse({ code: 'audit-unavailable' }), effect: 'not-sent', rate },
+        answer: rated({ result: refuse({ code: 'audit-unavailable' }), effect: 'not-sent' }, rate),
         keepsTurn: false,
       }
     }
 
-    const errand = { ...call, owner: call.credential.id, body: call.update.body }
+    const errand = { ...call, owner, body: call.update.body }
     let bug: unknown
     const { verdict, upstream } = await writer
       .write(errand, intent, deadline, objection, soFar => this.#recordResend(call, actor, attempt, soFar))
@@ -123,7 +125,7 @@ export class Attempts {
     }
     this.#running.delete(attempt)
     if (effect === 'unknown') unsettled.keep(attempt, connectionId, Math.max(deadline, now()), turn)
-    const ended: Answer = { result, effect, rate }
+    const ended = rated({ result, effect }, rate)
     const answer = await this.#recorder.answer(settled, ended, receipt => {
       if (scope === undefined || effect === 'unknown') return
       if (effect === 'applied') idempotency.settle(scope, { result, effect, receipt })
@@ -151,6 +153,10 @@ export class Attempts {
       () => false,
     )
   }
+}
+
+function rated(answer: Answer, rate: RateState | undefined): Answer {
+  return rate ? { ...answer, rate } : answer
 }
 
 const outcomes = {

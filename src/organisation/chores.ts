@@ -7,6 +7,7 @@ import { type Attempts, attemptMargin } from './attempts.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { Capacity } from './capacity.ts'
 import type { Summary } from './directory.ts'
+import type { Dispatcher } from './dispatcher.ts'
 import type { Idempotency } from './idempotency.ts'
 import { gateway, lostOutcome } from './record.ts'
 import type { Recorder } from './recorder.ts'
@@ -37,6 +38,7 @@ export interface Household {
   attempts: Attempts
   recorder: Recorder
   watch: Watch
+  dispatcher: Dispatcher
   /** Has the alarm's own slot. */
   inspector: Writer
   /** Tells the directory. */
@@ -75,6 +77,8 @@ export class Chores {
         return this.watchStorage()
       case 'directory':
         return this.publish()
+      case 'deliveries':
+        return this.#on.dispatcher.run()
       case 'expiries':
       case 'alerts':
         return this.#on.watch[kind].run()

@@ -3,6 +3,9 @@
  * Never asked on a caller's road: only admin calls and the organisations' own news come here.
  */
 import { DurableObject } from 'cloudflare:workers'
+import { randomBytes } from '../crypto.ts'
+
+const hookKeyBytes = 32
 
 /** How an organisation stands. */
 export interface Summary {
@@ -36,6 +39,17 @@ export class Directory extends DurableObject<Env> {
     const { organisationId, createdAt, sessionState, tokens, bytes } = summary
     const values = [organisationId, createdAt, sessionState, tokens, bytes]
     sql.exec('insert or replace into organisations values (?, ?, ?, ?, ?)', ...values)
+  }
+
+  /** What the check in a hook's id is made with: made once, so that ids hold whatever keys are changed. */
+  async hookKey(): Promise<Uint8Array> {
+    const { sql } = this.ctx.storage
+    sql.exec(
+      'create table if not exists hook_key (only_row integer primary key check (only_row = 1), key blob not null)',
+    )
+    sql.exec('insert or ignore into hook_key values (1, ?)', randomBytes(hookKeyBytes))
+    const { key } = sql.exec<{ key: ArrayBuffer }>('select key from hook_key').one()
+    return new Uint8Array(key)
   }
 
   /** At most `limit` organisations whose ids come after `after`, by id. */

@@ -26,6 +26,9 @@ export interface Call extends Origin {
   trace: Trace
 }
 
+/** What a caller asks for, with what it presented. */
+export type Presented<T> = T & { credential: Credential }
+
 /** An admin's request; the edge has checked the secret. */
 export interface AdminCall extends Origin {
   admin: string
@@ -56,10 +59,27 @@ export interface PatchCall extends Conditions {
   patch: string
 }
 
-interface Conditions extends ReadCall {
+interface Conditions extends Origin {
+  target: { connectionId: string; version: string }
+  trace: Trace
+  /** The webhook delivery that it is made for. */
+  delivery?: string
   idempotencyKey?: string
   /** The entity tags of an If-Match, or `*`. */
   ifMatch?: string[]
+}
+
+/** An event for a hook, as it was sent. */
+export interface WebhookCall extends Origin {
+  hookId: string
+  /** Empty where there was too much of it. */
+  body: Uint8Array
+  /** By their names in lower case, credentials left out. */
+  headers: Readonly<Record<string, string>>
+  /** What stood behind `Bearer`, if anything did. */
+  credential?: Credential | 'malformed'
+  /** What the edge has against it: told to whoever proves to be the sender. */
+  refusal?: Refusal
 }
 
 /** How a caller's request ended. */

@@ -5,6 +5,7 @@
  */
 import { DurableObject } from 'cloudflare:workers'
 import type { Credential } from '../auth/token.ts'
+import { uuidv7 } from '../crypto.ts'
 import { readConfig } from '../env.ts'
 import { ok, type Result, refuse } from '../errors.ts'
 import { forward } from '../upstream/forward.ts'
@@ -19,6 +20,7 @@ import { Chores, directoryRetryMs } from './chores.ts'
 import { CommitQueue } from './commit-queue.ts'
 import { Courier, type World } from './courier.ts'
 import type { Summary } from './directory.ts'
+import type { HookDesk } from './hook-desk.ts'
 import { Idempotency } from './idempotency.ts'
 import type {
   AdminCall,
@@ -26,10 +28,12 @@ import type {
   Call,
   Origin,
   PatchCall,
+  Presented,
   ReadCall,
   RefusedCall,
   RevokedToken,
   UpdateCall,
+  WebhookCall,
 } from './messages.ts'
 import { Prober } from './prober.ts'
 import { type Actor, about } from './record.ts'
@@ -43,6 +47,7 @@ import { TokenStore } from './token-store.ts'
 import { createToken, type NewToken, rotateToken, type TokenRow, type TokenView } from './tokens.ts'
 import { Unsettled } from './unsettled.ts'
 import { Watch } from './watch.ts'
+import { Webhooks } from './webhooks.ts'
 import { Writer } from './writer.ts'
 
 /** Six outgoing connections are an object's: five for callers, one for its alarm. */
@@ -65,6 +70,7 @@ export class Organisation extends DurableObject<Env> {
   readonly #idempotency!: Idempotency
   readonly #recorder!: Recorder
   readonly #watch!: Watch
+  readonly #webhooks!: Webhooks
   readonly #road!: Road
   readonly #chores!: Chores
 
@@ -78,7 +84,10 @@ export class Organisation extends DurableObject<Env> {
     // With nothing to wait for, this resolves on a later turn of the event loop, at less than half the price of a timer.
     const nextTurn = (run: () => void) => void state.storage.sync().then(run, run)
     this.#queue = new CommitQueue(state.storage, nextTurn, () => this.#startAnew())
-    this.#log = new AuditLog(this.#tables, this.#queue, (...record) => this.#watch.heed(...record))
+    this.#log = new AuditLog(this.#tables, this.#queue, (...record) => {
+      this.#watch.heed(...record)
+      this.#webhooks.heed(...record)
+    })
     this.#agenda = new Agenda(this.#tables, this.#queue, at => void state.storage.setAlarm(at))
     this.#tokens = new TokenStore(this.#tables, this.#queue, this.#log)
     const custody = { baseUrl: upstream.baseUrl, keys: sealingKeys, retryMs: upstream.retryMs }
@@ -116,8 +125,22 @@ export class Organisation extends DurableObject<Env> {
       attempts,
     }
     this.#road = new Road({ ...all, tokens: this.#tokens, turns, sleep, timeoutMs })
+    const exist = (id: string) => this.#comeIntoBeing(id)
+    const newId = () => uuidv7(now())
+    this.#webhooks = new Webhooks(
+      { ...all, ...watched, road: this.#road, world, exist, newId },
+      state.storage.sql,
+      sealingKeys,
+    )
     const publish = (summary: Summary) => directory.getByName('directory').put(summary)
-    this.#chores = new Chores({ ...all, watch: this.#watch, inspector, publish, timeoutMs })
+    this.#chores = new Chores({
+      ...all,
+      dispatcher: this.#webhooks.dispatcher,
+      watch: this.#watch,
+      inspector,
+      publish,
+      timeoutMs,
+    })
     if (!this.#tables.exist) return
     state.storage.transactionSync(() => this.#tables.migrate())
     this.#load()
@@ -133,6 +156,7 @@ export class Organisation extends DurableObject<Env> {
     this.#session.load()
     this.#unsettled.load()
     this.#idempotency.load()
+    this.#webhooks.load()
   }
 
   /** A commit failed: what is in memory may be ahead of the storage. What cannot even be read anew must not be used. */
@@ -158,11 +182,20 @@ export class Organisation extends DurableObject<Env> {
     return this.#road.read(call)
   }
 
-  async update(call: UpdateCall | PatchCall): Promise<Answer> {
+  async update(call: Presented<UpdateCall | PatchCall>): Promise<Answer> {
     return this.#road.update(call)
   }
 
+  async receive(call: WebhookCall): Promise<Answer> {
+    return this.#webhooks.reception.receive(call)
+  }
+
   // Administration: the edge has checked the admin
+
+  /** What an admin does with hooks. */
+  get hooks(): HookDesk {
+    return this.#webhooks.desk
+  }
 
   async setSession(call: AdminCall, body: NewSession): Promise<Result<SessionView>> {
     const probed = await this.#prober.tryOut(call, body, this.#tables.exist)
@@ -186,8 +219,9 @@ export class Organisation extends DurableObject<Env> {
   }
 
   async reseal(call: AdminCall): Promise<Result<'resealed' | 'unchanged' | 'unopened'>> {
-    const outcome = this.#session.reseal(call, Date.now())
-    return this.#commit(() => outcome)
+    const outcomes = [this.#session.reseal(call, Date.now()), this.#webhooks.hooks.reseal(call, Date.now())]
+    const worst = (['unopened', 'resealed'] as const).find(each => outcomes.includes(each)) ?? 'unchanged'
+    return this.#commit(() => worst)
   }
 
   /** Stores a token that the edge has minted. */

@@ -9,7 +9,7 @@ import type { Change } from '../update/proposal.ts'
 import type { AdminCall, Origin } from './messages.ts'
 
 export type Actor =
-  | { type: 'token' | 'admin'; id: string; name: string }
+  | { type: 'token' | 'admin' | 'webhook'; id: string; name: string }
   /** `claimedId`: the token id that a credential named and did not prove. */
   | { type: 'anonymous'; claimedId?: string }
   | { type: 'gateway' }
@@ -25,6 +25,7 @@ export interface Target {
   connectionId?: string
   version?: string
   tokenId?: string
+  hookId?: string
 }
 
 export type Event =
@@ -57,6 +58,18 @@ export type Event =
   | 'denials.suppressed'
   | 'storage.high'
   | 'alert.abandoned'
+  | 'hook.created'
+  | 'hook.changed'
+  | 'hook.rotated'
+  | 'hook.resealed'
+  | 'hook.deleted'
+  | 'webhook.received'
+  | 'webhook.duplicate'
+  | 'webhook.ignored'
+  | 'webhook.denied'
+  | 'webhook.rejected'
+  | 'webhook.dead'
+  | 'webhook.replayed'
 
 /** What a record says, in the order in which it is written; what is undefined is left out. */
 export interface Entry {
@@ -65,6 +78,10 @@ export interface Entry {
   actor: Actor
   target: Target
   client?: Client
+  /** The webhook delivery that it belongs to. */
+  delivery?: string | undefined
+  /** An event's id, as its sender gave it. */
+  message?: string
   /** The `seq` of the `update.attempted` record that this one closes. */
   attempt?: number
   request?: {
@@ -92,6 +109,7 @@ export interface Entry {
   reason?: string
   token?: object
   session?: object
+  hook?: object
   /** The message that was given up. */
   alert?: object
   /** How many refusals got no record of their own; null where the number was lost. */
@@ -104,13 +122,17 @@ export interface Entry {
 export const gateway: Actor = { type: 'gateway' }
 
 /** What every record of a request says of where it came from and what it is about. */
-export function about(call: Origin & { target?: object }): Pick<Entry, 'requestId' | 'target' | 'client'> {
-  const { requestId, organisationId, client, target } = call
-  return { requestId, target: { organisationId, ...target }, client }
+export function about(
+  call: Origin & { target?: object; delivery?: string },
+): Pick<Entry, 'requestId' | 'target' | 'client' | 'delivery'> {
+  const { requestId, organisationId, client, target, delivery } = call
+  return { requestId, target: { organisationId, ...target }, client, delivery }
 }
 
 /** The same, of what an admin does. */
-export function byAdmin(call: AdminCall): Pick<Entry, 'requestId' | 'target' | 'client' | 'actor'> {
+export function byAdmin(
+  call: AdminCall & { target?: object; delivery?: string },
+): ReturnType<typeof about> & Pick<Entry, 'actor'> {
   return { ...about(call), actor: { type: 'admin', id: call.admin, name: call.admin } }
 }
 
@@ -125,7 +147,7 @@ export function byGateway(origin: Origin): Pick<Entry, 'requestId' | 'target' | 
  * platform applied it.
  */
 export function lostOutcome(record: string, attempt: number): Entry {
-  const { requestId, actor, target, client, request } = JSON.parse(record)
+  const { requestId, actor, target, client, delivery, request } = JSON.parse(record)
   const { sha256, bytes } = request
   return {
     requestId,
@@ -133,6 +155,7 @@ export function lostOutcome(record: string, attempt: number): Entry {
     actor,
     target,
     client,
+    delivery,
     attempt,
     request: { sha256, bytes },
     outcome: 'unknown',
@@ -152,6 +175,8 @@ export function recordString(seq: number, timeMs: number, entry: Entry): string 
     actor: entry.actor,
     target: entry.target,
     client: entry.client,
+    delivery: entry.delivery,
+    message: entry.message,
     attempt: entry.attempt,
     request: entry.request,
     change: entry.change,
@@ -162,6 +187,7 @@ export function recordString(seq: number, timeMs: number, entry: Entry): string 
     reason: entry.reason,
     token: entry.token,
     session: entry.session,
+    hook: entry.hook,
     alert: entry.alert,
     count: entry.count,
     fields: entry.fields,
@@ -212,5 +238,5 @@ export function fieldsOf(fields: readonly FieldError[]): string[] {
 
 /** What the log says of a refusal: its code; of a credential, what was wrong with it. */
 export function reasonOf(refusal: Refusal): string {
-  return refusal.code === 'invalid-token' ? refusal.reason : refusal.code
+  return 'reason' in refusal ? refusal.reason : refusal.code
 }

@@ -3,13 +3,13 @@
  * rate of records. No clock of its own.
  */
 import type { Action } from '../auth/caller.ts'
-import { refuse } from '../errors.ts'
+import { type Code, refuse } from '../errors.ts'
 import type { Refused } from './admission.ts'
 import type { Agenda } from './agenda.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import { Denials } from './denials.ts'
-import type { Answer, Call } from './messages.ts'
+import type { Answer, Origin } from './messages.ts'
 import { about, type Entry, fieldsOf, gateway, reasonOf } from './record.ts'
 import type { Tables } from './tables.ts'
 
@@ -31,9 +31,9 @@ export class Recorder {
   }
 
   /** Writes the record that closes a request, and `also` what belongs to it; answers only when both are durable. */
-  async answer(entry: Entry, answer: Answer, also?: (receipt: string) => void): Promise<Answer> {
-    const { receipt } = this.#on.log.append(entry, this.#on.now())
-    also?.(receipt)
+  async answer(entry: Entry, answer: Answer, also?: (receipt: string, seq: number) => void): Promise<Answer> {
+    const { receipt, seq } = this.#on.log.append(entry, this.#on.now())
+    also?.(receipt, seq)
     try {
       await this.#on.queue.committed()
     } catch {
@@ -45,12 +45,16 @@ export class Recorder {
   }
 
   /** Answers what was refused before anything was attempted, within the bounded rate of such records. */
-  async refuse(call: Call, action: Action, { refusal, actor, rate }: Refused): Promise<Answer> {
+  async refuse(
+    call: Origin & { target?: object; delivery?: string },
+    action: Action | 'webhook',
+    { refusal, actor, rate }: Refused,
+  ): Promise<Answer> {
     const answer: Answer = { result: refuse(refusal) }
     if (rate) answer.rate = rate
     if (action === 'update') answer.effect = 'not-sent'
     if (!this.mayRecordRefusal()) return believed(answer) ? answer : nameless(answer)
-    const denied = ['invalid-token', 'rate-limited', 'insufficient-scope'].includes(refusal.code)
+    const denied = deniedCodes.includes(refusal.code)
     const fields = 'fields' in refusal ? fieldsOf(refusal.fields) : undefined
     const event = `${action}.${denied ? 'denied' : 'rejected'}` as const
     return this.answer({ ...about(call), event, actor, reason: reasonOf(refusal), fields }, answer)
@@ -75,8 +79,18 @@ export class Recorder {
   }
 }
 
+/** Refusals that are about who asks; every other is about what is asked for. */
+const deniedCodes: readonly Code[] = [
+  'missing-token',
+  'invalid-token',
+  'invalid-signature',
+  'rate-limited',
+  'insufficient-scope',
+]
+const disbelieved: readonly Code[] = ['missing-token', 'invalid-token', 'invalid-signature']
+
 function believed({ result }: Answer): boolean {
-  return result.ok || result.refusal.code !== 'invalid-token'
+  return result.ok || !disbelieved.includes(result.refusal.code)
 }
 
 /** Who is not believed gets one and the same answer, without receipt or rate, whatever the log knows. */

@@ -11,15 +11,24 @@ import { fulfils } from '../update/etag.ts'
 import { idempotencyScope } from '../update/idempotency-key.ts'
 import { propose } from '../update/proposal.ts'
 import { writableFields } from '../update/writable.ts'
-import { type Admission, type Admitted, admit } from './admission.ts'
+import { type Admission, admit } from './admission.ts'
 import type { Attempts, Ending } from './attempts.ts'
 import type { Capacity } from './capacity.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import { type World, whenReady } from './courier.ts'
 import type { Idempotency } from './idempotency.ts'
-import type { Answer, Call, PatchCall, ReadCall, RefusedCall, TokenSelf, UpdateCall } from './messages.ts'
-import { Rates } from './rates.ts'
-import { about, type Entry } from './record.ts'
+import type {
+  Answer,
+  Call,
+  PatchCall,
+  Presented,
+  ReadCall,
+  RefusedCall,
+  TokenSelf,
+  UpdateCall,
+} from './messages.ts'
+import { type RateState, Rates } from './rates.ts'
+import { type Actor, about, type Entry } from './record.ts'
 import type { Recorder } from './recorder.ts'
 import type { SessionStore } from './session-store.ts'
 import type { Tables } from './tables.ts'
@@ -48,6 +57,17 @@ export interface Surroundings {
   timeoutMs: number
 }
 
+/** For whom an update is made: every one of the scopes must allow it. */
+export interface Party {
+  actor: Actor
+  scopes: readonly Scope[]
+  /** Whose share of turns and slots it takes. */
+  owner: string
+  rate?: RateState
+  /** What may have changed while waiting. */
+  objection: () => Refusal | undefined
+}
+
 /** One writer at a time per connection, and so many behind it. */
 export function newTurns(): Turns {
   return new Turns(maxWaitingPerConnection, maxWaiting)
@@ -68,7 +88,7 @@ export class Road {
 
   /** What the caller's token may do, and whether the session stands. */
   async describeToken(call: Call): Promise<Answer> {
-    const admission = this.#admit(call, 'read', [])
+    const admission = this.admit(call, 'read', [])
     if ('refusal' in admission) return this.#on.recorder.refuse(call, 'read', admission)
     const { token, actor, rate } = admission
     const { state, expiresAt } = this.#on.session.view()
@@ -88,7 +108,7 @@ export class Road {
   async refused(call: RefusedCall): Promise<Answer> {
     const early = call.refusal.code === 'invalid-path' || call.refusal.code === 'invalid-query'
     const versions = early || call.target.version === undefined ? [] : [call.target.version]
-    const admission = this.#admit(call, call.action, versions)
+    const admission = this.admit(call, call.action, versions)
     if ('refusal' in admission) return this.#on.recorder.refuse(call, call.action, admission)
     return this.#on.recorder.refuse(call, call.action, { ...admission, refusal: call.refusal })
   }
@@ -96,7 +116,7 @@ export class Road {
   /** Reads one version from the platform. */
   async read(call: ReadCall): Promise<Answer> {
     const deadline = this.#on.now() + this.#on.timeoutMs
-    const admission = this.#admit(call, 'read', [call.target.version])
+    const admission = this.admit(call, 'read', [call.target.version])
     if ('refusal' in admission) return this.#on.recorder.refuse(call, 'read', admission)
     const { actor, rate } = admission
     const full = this.#on.capacity.objection('read')
@@ -114,48 +134,59 @@ export class Road {
   }
 
   /** Updates one version: admit → turn → look again → reserve → slot → look again → forward → settle. */
-  async update(call: UpdateCall | PatchCall): Promise<Answer> {
+  async update({ credential, ...call }: Presented<UpdateCall | PatchCall>): Promise<Answer> {
     const deadline = this.#on.now() + this.#on.timeoutMs
     const named = 'update' in call ? [call.update.name] : []
-    const admission = this.#admit(call, 'update', [call.target.version, ...named])
+    const admission = this.admit({ ...call, credential }, 'update', [call.target.version, ...named])
     if ('refusal' in admission) return this.#on.recorder.refuse(call, 'update', admission)
-    const scope = scopeOf(call)
-    if (scope === undefined) return this.#inTurn(call, admission, deadline)
+    const { actor, token, rate } = admission
+    const objection = () => this.#objection({ credential })
+    const party: Party = { actor, scopes: [token.scope], owner: token.id, rate, objection }
+    const scope = scopeOf(call, token.id)
+    if (scope === undefined) return this.#inTurn(call, party, deadline)
 
     const { idempotency, now } = this.#on
     const claim = idempotency.claim(scope, fingerprintOf(call), now())
-    if (claim.kind === 'done') return this.#replay(call, admission, claim.answer)
+    if (claim.kind === 'done') return this.#replay(call, party, claim.answer)
     if (claim.kind !== 'new')
       return this.#on.recorder.refuse(call, 'update', { ...admission, refusal: keyRefusals[claim.kind] })
     try {
       // Durable with the reservation; what ends before it leaves the key free.
-      return await this.#inTurn(call, admission, deadline, scope)
+      return await this.#inTurn(call, party, deadline, scope)
     } finally {
       idempotency.abandon(claim.row)
     }
   }
 
+  /** Makes an update that no caller's token stands behind. */
+  async updateFor(party: Party, call: PatchCall): Promise<Answer> {
+    return this.#inTurn(call, party, this.#on.now() + this.#on.timeoutMs)
+  }
+
   async #inTurn(
     call: UpdateCall | PatchCall,
-    admission: Admitted,
+    party: Party,
     deadline: number,
     scope?: string,
   ): Promise<Answer> {
-    const { actor, rate } = admission
     const { session, now, turns } = this.#on
     const early = this.#on.capacity.objection('update') ?? session.resting(now())
-    if (early) return this.#on.recorder.refuse(call, 'update', { refusal: early, actor, rate })
-    const turn = turns.take(call.target.connectionId, call.credential.id)
+    if (early) return this.#on.recorder.refuse(call, 'update', { ...party, refusal: early })
+    const turn = turns.take(call.target.connectionId, party.owner)
     let ending: Ending | undefined
     try {
       const late = await whenReady(turn, deadline, this.#on)
-      const refusal = this.#objection(call) ?? session.objection(now()) ?? late
-      if (refusal) return await this.#on.recorder.refuse(call, 'update', { refusal, actor, rate })
-      const wanted = await this.#against(call, admission.token.scope, deadline)
-      if (!wanted.ok) return await this.#on.recorder.refuse(call, 'update', { ...wanted, actor, rate })
-      if (!('update' in wanted.value)) return await this.#unchanged(call, admission, wanted.value.held, scope)
-      const standing = { actor, rate, deadline, turn, scope }
-      ending = await this.#on.attempts.make(wanted.value, standing, () => this.#objection(call))
+      const refusal = party.objection() ?? session.objection(now()) ?? late
+      if (refusal) return await this.#on.recorder.refuse(call, 'update', { ...party, refusal })
+      const wanted = await this.#against(call, party, deadline)
+      if (!wanted.ok) return await this.#on.recorder.refuse(call, 'update', { ...party, ...wanted })
+      if (!('update' in wanted.value)) return await this.#unchanged(call, party, wanted.value.held, scope)
+      const { actor, owner, rate, objection } = party
+      ending = await this.#on.attempts.make(
+        wanted.value,
+        { actor, owner, rate, deadline, turn, scope },
+        objection,
+      )
       return ending.answer
     } finally {
       // An unknown outcome keeps the turn until it is known: what came after it could not be told from it.
@@ -170,13 +201,12 @@ export class Road {
    */
   async #against(
     call: UpdateCall | PatchCall,
-    scope: Scope,
+    { scopes, owner, objection }: Party,
     deadline: number,
   ): Promise<Result<UpdateCall | { held: string }>> {
-    const someFields = scope.fields.length < writableFields.length
+    const someFields = scopes.some(({ fields }) => fields.length < writableFields.length)
     if ('update' in call && !call.ifMatch && !someFields) return ok(call)
-    const errand = { ...call, owner: call.credential.id }
-    const exchanged = await this.#on.writer.read(errand, deadline, () => this.#objection(call))
+    const exchanged = await this.#on.writer.read({ ...call, owner }, deadline, objection)
     if (!exchanged.ok) return exchanged
     const { result } = exchanged.value.verdict
     if (!result.ok)
@@ -187,9 +217,11 @@ export class Road {
     if (!proposed.ok) return proposed
     const { update, change } = proposed.value
     const { connectionId, version } = call.target
-    const allowed =
-      allows(scope, 'update', connectionId, [version, update.name]) &&
-      Object.keys(change).every(field => scope.fields.includes(field))
+    const allowed = scopes.every(
+      scope =>
+        allows(scope, 'update', connectionId, [version, update.name]) &&
+        Object.keys(change).every(field => scope.fields.includes(field)),
+    )
     if (!allowed) return refuse({ code: 'insufficient-scope' })
     if ('update' in call) return ok({ ...call, change })
     if (Object.keys(change).length === 0) return ok({ held: result.body })
@@ -201,14 +233,14 @@ export class Road {
   /** A patch that changes nothing is not sent: the answer is the version as it is. Kept for its key, as any answer. */
   async #unchanged(
     call: UpdateCall | PatchCall,
-    { actor, rate }: Admitted,
+    { actor, rate }: Party,
     body: string,
     scope: string | undefined,
   ): Promise<Answer> {
     const { recorder, idempotency, now } = this.#on
     const answer: Answer = { result: { ok: true, status: 200, body }, effect: 'not-sent' }
     const entry: Entry = { ...about(call), event: 'update.unchanged', actor, request: requestOf(call) }
-    return recorder.answer(entry, { ...answer, rate }, receipt => {
+    return recorder.answer(entry, rate ? { ...answer, rate } : answer, receipt => {
       if (scope === undefined) return
       idempotency.reserve(scope, now())
       idempotency.settle(scope, { ...answer, receipt })
@@ -216,10 +248,10 @@ export class Road {
   }
 
   /** The answer of the first request with this key, and its receipt. A record says that it was given again. */
-  async #replay(call: UpdateCall | PatchCall, { actor, rate }: Admitted, first: Answer): Promise<Answer> {
+  async #replay(call: UpdateCall | PatchCall, { actor, rate }: Party, first: Answer): Promise<Answer> {
     const answer = await this.#on.recorder.answer(
       { ...about(call), event: 'update.replayed', actor, request: requestOf(call) },
-      { ...first, rate },
+      rate ? { ...first, rate } : first,
     )
     const replayed: Answer = { ...answer, replayed: true }
     if (first.receipt) replayed.receipt = first.receipt
@@ -227,7 +259,7 @@ export class Road {
   }
 
   /** Who is this, and may they? Synchronous, and the start of everything that a caller asks for. */
-  #admit(call: Call, action: Action, versions: string[]): Admission {
+  admit(call: Call, action: Action, versions: string[]): Admission {
     return admit(
       call,
       { action, versions },
@@ -238,8 +270,8 @@ export class Road {
   }
 
   /** What may have changed while waiting: revocation, rotation, expiry. The session is looked at as it is opened. */
-  #objection(call: Call): Refusal | undefined {
-    const reason = reasonAgainst(call.credential, this.#on.tokens.get(call.credential.id), this.#on.now())
+  #objection({ credential }: Pick<Call, 'credential'>): Refusal | undefined {
+    const reason = reasonAgainst(credential, this.#on.tokens.get(credential.id), this.#on.now())
     return reason && { code: 'invalid-token', reason }
   }
 }
@@ -250,11 +282,11 @@ const keyRefusals: Record<'in-flight' | 'mismatch', Refusal> = {
 }
 
 /** What a call's idempotency key is unique within. */
-function scopeOf(call: UpdateCall | PatchCall): string | undefined {
-  const { credential, target, idempotencyKey } = call
+function scopeOf(call: UpdateCall | PatchCall, tokenId: string): string | undefined {
+  const { target, idempotencyKey } = call
   if (idempotencyKey === undefined) return undefined
   const method = 'update' in call ? 'PUT' : 'PATCH'
-  return idempotencyScope(credential.id, method, target.connectionId, target.version, idempotencyKey)
+  return idempotencyScope(tokenId, method, target.connectionId, target.version, idempotencyKey)
 }
 
 /** What makes two requests with one key the same. */

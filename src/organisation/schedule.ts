@@ -11,6 +11,7 @@
  * - `storage`: the storage was nearly full a day ago.
  * - `directory`: the directory has not confirmed this organisation's latest state.
  * - `expiries`: a session or a token is about to expire.
+ * - `deliveries`: a webhook's delivery is to be tried, or a dead one's payload dropped.
  * - `alerts`: an alert is to be sent, or its quiet time is over.
  */
 export type Due =
@@ -21,6 +22,7 @@ export type Due =
   | 'storage'
   | 'directory'
   | 'expiries'
+  | 'deliveries'
   | 'alerts'
 
 export class Schedule {

@@ -47,6 +47,20 @@ const migrations = [
    ) without rowid;
    create table warned (subject text primary key, expires_at integer not null) without rowid;
    insert into due select 'expiries', 0 where exists (select 1 from tokens);`,
+  `create table hooks (
+     id text primary key, definition text not null, secrets text not null, created_at integer not null,
+     created_by text not null
+   ) without rowid;
+   create table deliveries (
+     id text primary key, hook text not null, key text not null, digest text not null, seq integer not null,
+     request_id text not null, message_id text, token text, connection_id text not null, version text, patch text,
+     state text not null, tries integer not null, failure text, received_at integer not null, since integer not null,
+     next_at integer not null, ended_at integer, closed_by integer
+   ) without rowid;
+   create unique index deliveries_by_key on deliveries (hook, key);
+   create index deliveries_by_hook on deliveries (hook, seq);
+   create index deliveries_unfinished on deliveries (state, ended_at) where state in ('pending', 'dead');
+   create table payloads (delivery text primary key, body blob not null, headers text not null);`,
 ]
 
 /** Makes the tables, or brings them up to date; one transaction must be around it. */

@@ -38,7 +38,8 @@ export interface DueRow {
 }
 
 /** The events of which every admitted request leaves exactly one; one that its scope forbade leaves a `.denied`. */
-const requests = `'update.attempted', 'update.rejected', 'update.replayed', 'update.unchanged', 'read.succeeded', 'read.failed', 'read.rejected'`
+const requests = `'update.attempted', 'update.rejected', 'update.replayed', 'update.unchanged', 'read.succeeded', 'read.failed', 'read.rejected',
+  'webhook.received', 'webhook.ignored', 'webhook.duplicate', 'webhook.replayed', 'webhook.rejected'`
 
 export class Tables {
   readonly #sql: SqlStorage
@@ -56,8 +57,7 @@ export class Tables {
   /** Finds out whether the organisation exists: at construction, and after an attempt to make it. */
   lookAgain(): void {
     this.#bytes = undefined
-    const found = this.#sql.exec(`select 1 from sqlite_master where name = 'schema'`)
-    this.#exist = found.toArray().length > 0
+    this.#exist = this.#sql.exec(`select 1 from sqlite_master where name = 'schema'`).toArray().length > 0
   }
 
   /** Whether this organisation has come into being. Until then nothing is stored, and reading finds nothing. */

@@ -45,6 +45,20 @@ function someOf<const T extends readonly string[]>(words: T) {
   )
 }
 
+/** Patterns over version names; see matchesVersion. */
+export const versionPatterns = z
+  .array(
+    z.string().check(
+      z.refine(text => text.length >= 1 && [...text].length <= 255, 'must have 1 to 255 characters'),
+      z.refine(
+        text => !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}/\\%?#;]/u.test(text),
+        'holds what no version name may hold',
+      ),
+      z.refine(text => text.normalize('NFC') === text, 'must be in Unicode normalisation form C'),
+    ),
+  )
+  .check(z.minLength(1), z.maxLength(100))
+
 /** The body of `POST …/tokens`. */
 export const newToken = z.strictObject({
   name: printable,
@@ -53,21 +67,7 @@ export const newToken = z.strictObject({
     .check(z.minLength(1), z.maxLength(100)),
   actions: someOf(['read', 'update']),
   fields: someOf(writableFields),
-  versions: z._default(
-    z
-      .array(
-        z.string().check(
-          z.refine(text => text.length >= 1 && [...text].length <= 255, 'must have 1 to 255 characters'),
-          z.refine(
-            text => !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}/\\%?#;]/u.test(text),
-            'holds what no version name may hold',
-          ),
-          z.refine(text => text.normalize('NFC') === text, 'must be in Unicode normalisation form C'),
-        ),
-      )
-      .check(z.minLength(1), z.maxLength(100)),
-    ['*'],
-  ),
+  versions: z._default(versionPatterns, ['*']),
   expiresAt: z.optional(z.nullable(dateTime)),
   rateLimit: z._default(
     z.strictObject({

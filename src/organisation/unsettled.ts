@@ -35,6 +35,8 @@ export interface Inquiry {
   intent: Intent
   /** Of the idempotency key that waits for the answer, if any. */
   scope: string | undefined
+  /** The webhook delivery that it was made for, if any. */
+  delivery: string | undefined
 }
 
 /** Looks go on for this many times the base: a minute at the default of 250 ms. */
@@ -104,7 +106,8 @@ export class Unsettled {
       .filter(row => row.nextAt <= nowMs)
       .sort((a, b) => a.nextAt - b.nextAt)
       .map(row => {
-        const { requestId, actor, target, request } = JSON.parse(this.#tables.record(row.attempt) as string)
+        const record = JSON.parse(this.#tables.record(row.attempt) as string)
+        const { requestId, actor, target, request, delivery } = record
         const { organisationId, connectionId, version } = target
         const errand: Errand = {
           organisationId,
@@ -119,7 +122,7 @@ export class Unsettled {
           key === undefined ? undefined : idempotencyScope(actor.id, method, connectionId, version, key)
         const kept = this.#tables.intent(row.attempt)
         const intent = kept === null ? intentOf(JSON.stringify(request.body), version) : JSON.parse(kept)
-        return { row, errand, intent, scope }
+        return { row, errand, intent, scope, delivery }
       })
   }
 
@@ -127,7 +130,7 @@ export class Unsettled {
    * Takes what a look showed. Applied ends it. Not applied must be seen twice in a row, as a write that was cut off may land a
    * little later. What cannot be read is looked at again with growing pauses, and given up after a minute.
    */
-  take({ row, errand, scope }: Inquiry, sight: Sight, nowMs: number): void {
+  take({ row, errand, scope, delivery }: Inquiry, sight: Sight, nowMs: number): void {
     const looks = row.looks + 1
     const missed = sight.effect === 'not-applied' ? row.missed + 1 : 0
     // The last look is at the very end, so that one that came before it has a second.
@@ -147,6 +150,7 @@ export class Unsettled {
         event: 'update.reconciled',
         actor: gateway,
         target: { organisationId, ...target },
+        delivery,
         attempt: row.attempt,
         applied,
         observed: sight.effect === 'unknown' ? undefined : observedOf(sight.body),

@@ -18,7 +18,7 @@ import { ask, problem } from './answer.ts'
 import { type AppEnv, allow, clientOf, jsonBody, validBody, validPath, validQuery } from './context.ts'
 import { countRefused, learn } from './gate.ts'
 
-const maxBodyBytes = 64 * 1024
+export const maxBodyBytes = 64 * 1024
 const organisationsPage = 100
 
 export const listQuery = z.strictObject({ after: z.optional(platformId) })
@@ -140,9 +140,9 @@ function knownTokenForm(): MiddlewareHandler<AppEnv> {
 }
 
 /** Asks the organisation of the path and answers in JSON. */
-async function reply<T extends object>(
+export async function reply<T extends object>(
   c: Context<AppEnv>,
-  status: 200 | 201,
+  status: 200 | 201 | 202,
   call: (to: DurableObjectStub<Organisation>) => Promise<Result<T>>,
 ): Promise<Response> {
   const asked = await ask(c, c.req.param('organisation_id') ?? '', call)
@@ -171,6 +171,7 @@ function originOf(c: Context<AppEnv>): Origin {
   }
 }
 
-function adminCall(c: Context<AppEnv>): AdminCall {
+/** An admin's request to the organisation of the path. */
+export function adminCall(c: Context<AppEnv>): AdminCall {
   return { ...originOf(c), admin: c.get('admin') }
 }

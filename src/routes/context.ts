@@ -76,6 +76,15 @@ export function allow(...methods: string[]): MiddlewareHandler<AppEnv> {
   }
 }
 
+/** No query string: tokens do not belong there. */
+export function noQuery(refused: Refuse = problem): MiddlewareHandler<AppEnv> {
+  return async function noQuery(c, next) {
+    // Also where it is empty: what it would mean upstream is not the gateway's to guess.
+    if (!c.req.url.includes('?')) return next()
+    return refused(c, { code: 'invalid-query', fields: [{ field: 'query', message: 'must be empty' }] })
+  }
+}
+
 /** Where a request comes from. CF-Connecting-IP is set by Cloudflare, which overwrites a client's own. */
 export function clientOf(c: Context): Client {
   const client: Client = {}
@@ -110,7 +119,7 @@ export function jsonBody(
 }
 
 /** At most `limitBytes` of a body, counted as they arrive; undefined past that, and the rest is not read. */
-async function readBounded(request: Request, limitBytes: number): Promise<Uint8Array | undefined> {
+export async function readBounded(request: Request, limitBytes: number): Promise<Uint8Array | undefined> {
   const chunks: Uint8Array[] = []
   let length = 0
   for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
@@ -121,7 +130,7 @@ async function readBounded(request: Request, limitBytes: number): Promise<Uint8A
   return Buffer.concat(chunks)
 }
 
-function mediaRefusal(headers: Headers, mediaType: string): Refusal | undefined {
+export function mediaRefusal(headers: Headers, mediaType: string): Refusal | undefined {
   const coding = headers.get('Content-Encoding')
   if (coding && coding.trim().toLowerCase() !== 'identity') {
     return { code: 'unsupported-media-type', detail: 'The body must be sent without a Content-Encoding.' }

@@ -8,10 +8,12 @@ import { join } from 'node:path'
 import * as z from 'zod/mini'
 import { problems } from '../errors.ts'
 import { auditQuery } from '../organisation/audit-query.ts'
+import { hookChange, newHook, sample, secretRotation } from '../organisation/hooks.ts'
 import { newSession } from '../organisation/session.ts'
 import { newToken, rotation } from '../organisation/tokens.ts'
 import { connectionVersion } from '../update/connection-version.ts'
 import { listQuery } from './admin.ts'
+import { deliveryQuery } from './hooks.ts'
 import { versionPath } from './versions.ts'
 
 type Json = Record<string, unknown>
@@ -30,7 +32,8 @@ export function openapi(): Json {
     security: [{ token: [] }],
     tags: [
       { name: 'versions', description: 'What callers do with a token' },
-      { name: 'admin', description: 'Tokens, sessions and organisations' },
+      { name: 'webhooks', description: 'What senders post events to' },
+      { name: 'admin', description: 'Tokens, sessions, hooks and organisations' },
       { name: 'audit', description: 'Reading the log' },
       { name: 'meta', description: 'What the gateway says of itself' },
     ],
@@ -56,6 +59,11 @@ export function openapi(): Json {
         NewToken: schema(newToken),
         Rotation: schema(rotation),
         NewSession: schema(newSession),
+        NewHook: schema(newHook),
+        HookChange: schema(hookChange),
+        SecretRotation: schema(secretRotation),
+        Sample: schema(sample),
+        Event: { description: 'Whatever the sender sends: at most 1 MiB of JSON' },
         Problem: {
           type: 'object',
           required: ['type', 'title', 'status', 'detail', 'instance', 'code', 'message'],
@@ -118,6 +126,15 @@ function paths(): Json {
     '/o/{organisation_id}/token': {
       get: op('getOwnToken', 'What this token may do', '/o/{organisation_id}', { 200: json('The token') }),
     },
+    '/webhooks/{organisation_id}/{hook_id}': {
+      post: operation('webhooks', [])(
+        'receiveEvent',
+        'Take an event, signed as its hook asks',
+        '/{organisation_id}/{hook_id}',
+        { 200: json('It was taken before'), 202: json('It will be delivered, or is ignored') },
+        { body: 'Event' },
+      ),
+    },
     '/admin/organisations': {
       get: admin(
         'listOrganisations',
@@ -170,6 +187,7 @@ function paths(): Json {
       ),
       delete: admin('deleteSession', 'Forget the session', organisation, { 200: json('Its state') }),
     },
+    ...hooks(),
     [`${organisation}/audit`]: {
       get: audit(
         'listRecords',
@@ -196,6 +214,56 @@ function paths(): Json {
       get: meta('getProblem', 'What a code means and what to do', '/{code}', {
         200: { description: 'An explanation', content: { 'text/plain': { schema: { type: 'string' } } } },
       }),
+    },
+  }
+}
+
+/** What an admin does with hooks. */
+function hooks(): Json {
+  const all = '/admin/organisations/{organisation_id}/hooks'
+  const hook = `${all}/{hook_id}`
+  const delivery = '/admin/organisations/{organisation_id}/deliveries/{delivery_id}'
+  const json = (text: string) => ({ description: text, content: { 'application/json': { schema: {} } } })
+  const admin = operation('admin', [{ admin: [] }])
+  const once = { 201: json('The hook with its secret, shown this once') }
+  return {
+    [all]: {
+      get: admin('listHooks', 'List hooks', all, { 200: json('The hooks') }),
+      post: admin('createHook', 'Make a hook', all, once, { body: 'NewHook' }),
+    },
+    [hook]: {
+      get: admin('getHook', 'Show a hook', hook, { 200: json('The hook') }),
+      patch: admin('changeHook', 'Change a hook', hook, { 200: json('The hook') }, { body: 'HookChange' }),
+      delete: admin('deleteHook', 'Delete a hook and cancel its deliveries', hook, {
+        200: json('How many were cancelled'),
+      }),
+    },
+    [`${hook}/rotate-secret`]: {
+      post: admin('rotateHookSecret', 'Give a hook a new secret', hook, once, { body: 'SecretRotation' }),
+    },
+    [`${hook}/test`]: {
+      post: admin(
+        'testHook',
+        'Try an event: nothing is stored or sent',
+        hook,
+        { 200: json('What it would become') },
+        { body: 'Sample' },
+      ),
+    },
+    [`${hook}/deliveries`]: {
+      get: admin(
+        'listDeliveries',
+        'What a hook was sent',
+        hook,
+        { 200: json('A page, newest first') },
+        { parameters: query(deliveryQuery) },
+      ),
+    },
+    [delivery]: {
+      get: admin('getDelivery', 'One delivery', delivery, { 200: json('The delivery and its event') }),
+    },
+    [`${delivery}/replay`]: {
+      post: admin('replayDelivery', 'Try a dead delivery anew', delivery, { 202: json('The delivery') }),
     },
   }
 }

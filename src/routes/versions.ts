@@ -20,7 +20,7 @@ import { etagOf, parseIfMatch } from '../update/etag.ts'
 import { parseIdempotencyKey } from '../update/idempotency-key.ts'
 import { patchErrors } from '../update/proposal.ts'
 import { answer, ask, problem } from './answer.ts'
-import { type AppEnv, allow, clientOf, jsonBody, validBody, validPath } from './context.ts'
+import { type AppEnv, allow, clientOf, jsonBody, noQuery, validBody, validPath } from './context.ts'
 import { countRefused, learn, turnedAway } from './gate.ts'
 
 const maxBodyBytes = 64 * 1024
@@ -44,7 +44,7 @@ export const versions = new Hono<AppEnv>()
 const path = '/:organisation_id/connections/:connection_id/versions/:version'
 versions
   .use(path, allow('GET', 'PUT', 'PATCH'), credential())
-  .get(path, validPath(versionPath, refused), noQuery(), c => {
+  .get(path, validPath(versionPath, refused), noQuery(refused), c => {
     const { organisation_id, ...rest } = c.req.valid('param')
     const target = { connectionId: rest.connection_id, version: rest.version }
     return call(c, organisation_id, organisation => organisation.read({ ...callOf(c), target }))
@@ -52,7 +52,7 @@ versions
   .put(
     path,
     validPath(versionPath, refused),
-    noQuery(),
+    noQuery(refused),
     jsonBody(maxBodyBytes, refused),
     validBody(connectionVersion, refused),
     c => update(c, c.req.valid('param'), { update: serialise(c.req.valid('json')) }),
@@ -60,7 +60,7 @@ versions
   .patch(
     path,
     validPath(versionPath, refused),
-    noQuery(),
+    noQuery(refused),
     jsonBody(maxBodyBytes, refused, { mediaType: 'application/merge-patch+json' }),
     async c => {
       const patch: unknown = JSON.parse(await c.req.text())
@@ -73,7 +73,7 @@ versions
 const tokenPath = '/:organisation_id/token'
 versions
   .use(tokenPath, allow('GET'), credential())
-  .get(tokenPath, validPath(organisationPath, refused), noQuery(), c =>
+  .get(tokenPath, validPath(organisationPath, refused), noQuery(refused), c =>
     call(c, c.req.valid('param').organisation_id, organisation => organisation.describeToken(callOf(c))),
   )
 
@@ -125,15 +125,6 @@ function credential(): MiddlewareHandler<AppEnv> {
     }
     c.set('credential', parsed)
     return next()
-  }
-}
-
-/** No query string: tokens do not belong there. */
-function noQuery(): MiddlewareHandler<AppEnv> {
-  return async function noQuery(c, next) {
-    // Also where it is empty: what it would mean upstream is not the gateway's to guess.
-    if (!c.req.url.includes('?')) return next()
-    return refused(c, { code: 'invalid-query', fields: [{ field: 'query', message: 'must be empty' }] })
   }
 }
 

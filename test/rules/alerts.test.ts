@@ -3,8 +3,9 @@ import { createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Secret } from '../../src/crypto.ts'
-import { alertKey, alertMessage, alertPauseMs, quiet } from '../../src/organisation/alerts.ts'
+import { alertKey, alertMessage, quiet } from '../../src/organisation/alerts.ts'
 import { type Entry, recordString } from '../../src/organisation/record.ts'
+import { pauseMs } from '../../src/upstream/backoff.ts'
 import { webhookSignature } from '../../src/upstream/post.ts'
 import { Bench, baseMs, dayMs, startMs } from './watched.ts'
 
@@ -168,12 +169,12 @@ describe('pauses', () => {
     [1, 1, 1, 20],
     [11, 10_000, 1, 6 * 3_600_000],
   ])('after try %i, base %i, dice %d: %i ms', (tries, base, random, ms) => {
-    expect(alertPauseMs(tries, base, random)).toBe(ms)
+    expect(pauseMs(tries, base, random)).toBe(ms)
   })
 
   test('eleven of them take less than three days, whatever the base', () => {
     for (const base of [1, 250, 10_000]) {
-      const pauses = Array.from({ length: 11 }, (_, i) => alertPauseMs(i + 1, base, 1))
+      const pauses = Array.from({ length: 11 }, (_, i) => pauseMs(i + 1, base, 1))
       expect(pauses.reduce((sum, ms) => sum + ms)).toBeLessThan(3 * dayMs)
     }
   })

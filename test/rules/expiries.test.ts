@@ -132,7 +132,8 @@ test('tokens that were there before there were warnings are looked at with the f
   await bench.on.queue.committed()
   // As the second version of the schema left it.
   bench.sql.exec(
-    `drop table rates; drop table alerts; drop table warned; delete from due; update schema set version = 2;
+    `drop table rates; drop table alerts; drop table warned; drop table hooks; drop table deliveries;
+     drop table payloads; delete from due; update schema set version = 2;
      alter table session drop column owner; alter table session drop column expires_at;
      alter table session drop column probe;`,
   )

@@ -1,0 +1,133 @@
+/**
+ * Owns every statement over the tables of hooks, deliveries and payloads. Rows in, rows out. Never decides and never waits;
+ * who calls sees to the transaction.
+ */
+import type { DeliveryRow, DeliveryState, Payload } from './deliveries.ts'
+import type { HookRow } from './hooks.ts'
+
+/** Which deliveries of a hook to list: those before a number, newest first. */
+export interface DeliveryFilter {
+  state: DeliveryState | undefined
+  before: number
+  limit: number
+}
+
+export class HookTable {
+  readonly #sql: SqlStorage
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql
+  }
+
+  /** Every hook, oldest first. */
+  hooks(): HookRow[] {
+    return this.#sql
+      .exec('select * from hooks order by created_at, id')
+      .toArray()
+      .map(row => ({
+        id: row.id as string,
+        definition: JSON.parse(row.definition as string),
+        secrets: JSON.parse(row.secrets as string).map((each: { sealed: string; until: number | null }) => ({
+          ...each,
+          sealed: new Uint8Array(Buffer.from(each.sealed, 'base64')),
+        })),
+        createdAt: row.created_at as number,
+        createdBy: row.created_by as string,
+      }))
+  }
+
+  putHook({ id, definition, secrets, createdAt, createdBy }: HookRow): void {
+    const sealed = secrets.map(each => ({ ...each, sealed: Buffer.from(each.sealed).toString('base64') }))
+    this.#sql.exec(
+      'insert or replace into hooks values (?, ?, ?, ?, ?)',
+      id,
+      JSON.stringify(definition),
+      JSON.stringify(sealed),
+      createdAt,
+      createdBy,
+    )
+  }
+
+  /** Forgets a hook with all that it was sent. */
+  deleteHook(id: string): void {
+    this.#sql.exec('delete from payloads where delivery in (select id from deliveries where hook = ?)', id)
+    this.#sql.exec('delete from deliveries where hook = ?', id)
+    this.#sql.exec('delete from hooks where id = ?', id)
+  }
+
+  /** What is still to be delivered, in the order in which it was received. */
+  pending(): DeliveryRow[] {
+    return this.#deliveries(`where state = 'pending' order by seq`)
+  }
+
+  delivery(id: string): DeliveryRow | undefined {
+    return this.#deliveries('where id = ?', id)[0]
+  }
+
+  /** What a hook was sent under a key. */
+  deliveryBy(hook: string, key: string): DeliveryRow | undefined {
+    return this.#deliveries('where hook = ? and key = ?', hook, key)[0]
+  }
+
+  /** At most `limit` deliveries of a hook, newest first. */
+  deliveriesOf(hook: string, { state, before, limit }: DeliveryFilter): DeliveryRow[] {
+    const where = `where hook = ?1 and seq < ?2 and (?3 is null or state = ?3)`
+    return this.#deliveries(`${where} order by seq desc limit ?4`, hook, before, state ?? null, limit)
+  }
+
+  /** How many deliveries of a hook are in a state. */
+  count(hook: string, state: DeliveryState): number {
+    const select = 'select count(*) as n from deliveries where hook = ? and state = ?'
+    return this.#sql.exec<{ n: number }>(select, hook, state).one().n
+  }
+
+  #deliveries(tail: string, ...bindings: unknown[]): DeliveryRow[] {
+    const columns = `id, hook, key, digest, seq, request_id as requestId, message_id as messageId, token,
+      connection_id as connectionId, version, patch, state, tries, failure, received_at as receivedAt, since,
+      next_at as nextAt, ended_at as endedAt, closed_by as closedBy`
+    const rows = this.#sql.exec(`select ${columns} from deliveries ${tail}`, ...bindings).toArray()
+    return rows as unknown as DeliveryRow[]
+  }
+
+  putDelivery(row: DeliveryRow): void {
+    const { id, hook, key, digest, seq, requestId, messageId, token, connectionId, version, patch } = row
+    const { state, tries, failure, receivedAt, since, nextAt, endedAt, closedBy } = row
+    const values = [id, hook, key, digest, seq, requestId, messageId, token, connectionId, version, patch]
+    values.push(state, tries, failure, receivedAt, since, nextAt, endedAt, closedBy)
+    this.#sql.exec(
+      `insert or replace into deliveries values (${values.map(() => '?').join(', ')})`,
+      ...values,
+    )
+  }
+
+  putPayload(delivery: string, { body, headers }: Payload): void {
+    const text = JSON.stringify(headers)
+    this.#sql.exec('insert or replace into payloads values (?, ?, ?)', delivery, body, text)
+  }
+
+  payload(delivery: string): Payload | undefined {
+    const row = this.#sql.exec('select body, headers from payloads where delivery = ?', delivery).toArray()[0]
+    return (
+      row && {
+        body: new Uint8Array(row.body as ArrayBuffer),
+        headers: JSON.parse(row.headers as string),
+      }
+    )
+  }
+
+  deletePayload(delivery: string): void {
+    this.#sql.exec('delete from payloads where delivery = ?', delivery)
+  }
+
+  /** Drops the payloads of what died before a time. */
+  dropDead(beforeMs: number): void {
+    const dead = `select id from deliveries where state = 'dead' and ended_at <= ?`
+    this.#sql.exec(`delete from payloads where delivery in (${dead})`, beforeMs)
+  }
+
+  /** When the first dead delivery that has its payload still died, or null. */
+  firstDeath(): number | null {
+    const select = `select min(ended_at) as at from deliveries where state = 'dead' and id in (select delivery from payloads)`
+    return this.#sql.exec<{ at: number | null }>(select).one().at
+  }
+}

@@ -1,0 +1,231 @@
+/**
+ * Owns what happens to an event that a hook is sent: believed or not, seen before or not, mapped, and durable before it is
+ * acknowledged. Sends nothing. No clock and no network of its own.
+ */
+import { allows } from '../auth/caller.ts'
+import { holdsToken } from '../auth/token.ts'
+import { verifySignature } from '../auth/webhook-signature.ts'
+import { sha256, toHex } from '../crypto.ts'
+import { ok, type Refusal, type Result, refuse } from '../errors.ts'
+import { type Mapped, parseEvent } from '../update/webhook-mapping.ts'
+import type { Capacity } from './capacity.ts'
+import { type DeliveryRow, maxPending, type Payload, rearmed, received } from './deliveries.ts'
+import type { DeliveryStore } from './delivery-store.ts'
+import type { HookStore } from './hook-store.ts'
+import { type HookDefinition, type HookRow, mapFor } from './hooks.ts'
+import type { Answer, Origin, WebhookCall } from './messages.ts'
+import type { RateState } from './rates.ts'
+import { type Actor, about, type Entry } from './record.ts'
+import type { Recorder } from './recorder.ts'
+import type { Road } from './road.ts'
+import type { TokenRow } from './tokens.ts'
+
+/** What receives. */
+export interface Desk {
+  hooks: HookStore
+  deliveries: DeliveryStore
+  recorder: Recorder
+  road: Road
+  capacity: Capacity
+  now: () => number
+  newId: () => string
+  /** Gives a delivery up, on record. */
+  bury: (row: DeliveryRow, hook: HookRow, reason: string, fields?: string[]) => void
+}
+
+/** An event whose sender is known. `token`: what it proved itself with, where that was no signature. */
+interface Believed {
+  actor: Actor
+  messageId: string | undefined
+  token?: TokenRow
+  rate?: RateState
+}
+
+/** Who is refused while the queue of a hook is full comes back after so long. */
+const fullRetrySeconds = 60
+const maxMessageIdLength = 256
+
+export class Reception {
+  readonly #on: Desk
+
+  constructor(desk: Desk) {
+    this.#on = desk
+  }
+
+  async receive(call: WebhookCall): Promise<Answer> {
+    const { hooks, recorder } = this.#on
+    const claimed = hooks.get(call.hookId)
+    if (!claimed) return { result: refuse(noSuchHook) }
+    const sender = await this.#believe(call, claimed)
+    // What follows is decided in one go, by the hook as it is now.
+    const hook = hooks.get(call.hookId)
+    if (!hook) return { result: refuse(noSuchHook) }
+    if ('refusal' in sender) return recorder.refuse(forHook(call, hook), 'webhook', sender)
+    const taken = this.#take(call, hook, sender)
+    if (taken.ok) return recorder.answer(...taken.value)
+    const { rate } = sender
+    const refused = { refusal: taken.refusal, actor: sender.actor, ...(rate ? { rate } : {}) }
+    return recorder.refuse(forHook(call, hook), 'webhook', refused)
+  }
+
+  /** Who sent it? By a signature over the raw bytes, or by a token of the gateway. */
+  async #believe(
+    call: WebhookCall,
+    hook: HookRow,
+  ): Promise<Believed | { refusal: Refusal; actor: Actor; rate?: RateState }> {
+    const { road, hooks, now } = this.#on
+    const { verification, connectionId } = hook.definition
+    const anonymous: Actor = { type: 'anonymous' }
+    // Nobody can sign what was not read to its end.
+    if (call.refusal?.code === 'body-too-large') return { refusal: call.refusal, actor: anonymous }
+    const header = (name: string) => call.headers[name.toLowerCase()] ?? null
+    if (verification.type !== 'token') {
+      const secrets = hooks.secretsOf(hook, now())
+      const signature = await verifySignature(verification, secrets, { header, body: call.body }, now())
+      if (signature.valid) return { actor: actorOf(hook), messageId: signature.id }
+      return { refusal: { code: 'invalid-signature', reason: signature.reason }, actor: anonymous }
+    }
+    const { credential } = call
+    if (!credential) return { refusal: { code: 'missing-token' }, actor: anonymous }
+    if (credential === 'malformed') {
+      return { refusal: { code: 'invalid-token', reason: 'malformed' }, actor: anonymous }
+    }
+    const admission = road.admit({ ...call, credential, target: { connectionId }, trace: {} }, 'update', [])
+    if ('refusal' in admission) return admission
+    const { actor, token, rate } = admission
+    // All of the request is vouched for by the token, so an id in a header is as good as a signed one.
+    return { actor, messageId: header('webhook-id') ?? header('idempotency-key') ?? undefined, token, rate }
+  }
+
+  /** The record of an event that is believed, the answer, and what is stored with them. */
+  #take(
+    call: WebhookCall,
+    hook: HookRow,
+    { actor, messageId, token, rate }: Believed,
+  ): Result<Parameters<Recorder['answer']>> {
+    const { deliveries, capacity, now, newId } = this.#on
+    if (call.refusal) return refuse(call.refusal)
+    const { id: hookId, definition } = hook
+    const digest = toHex(sha256(call.body))
+    const request = { sha256: digest, bytes: call.body.byteLength }
+    const base = { ...about(forHook(call, hook)), actor, request }
+    const reply = (
+      entry: Partial<Entry>,
+      status: 200 | 202,
+      said: { deliveryId: string | null; state: string },
+      also?: (receipt: string, seq: number) => void,
+    ): Result<Parameters<Recorder['answer']>> => {
+      const result = { ok: true as const, status, body: JSON.stringify(said) }
+      return ok([{ ...base, event: 'webhook.ignored', ...entry }, rate ? { result, rate } : { result }, also])
+    }
+    const ping = definition.verification.type === 'github' && call.headers['x-github-event'] === 'ping'
+    if (ping) return reply({ reason: 'ping' }, 200, { deliveryId: null, state: 'ignored' })
+    if (messageId !== undefined && !isMessageId(messageId)) return refuse(badMessageId)
+    const event = parseEvent(call.body)
+    if (!event.ok) return event
+
+    const key = messageId === undefined ? `sha256:${digest}` : `id:${messageId}`
+    const before = deliveries.find(hookId, key)
+    if (before && before.digest !== digest) return refuse(otherBody)
+    if (before && before.state !== 'dead') {
+      const status = before.state === 'pending' ? 202 : 200
+      const said = { deliveryId: before.id, state: before.state }
+      return reply({ event: 'webhook.duplicate', delivery: before.id }, status, said)
+    }
+    const full = capacity.objection('update')
+    if (full) return refuse(full)
+    if (deliveries.countPending(hookId) >= maxPending) return refuse(queueFull)
+
+    const mapped = mapFor(definition, event.value, call.headers)
+    if (mapped.kind === 'ignored' && !before) return reply({}, 202, { deliveryId: null, state: 'ignored' })
+    if (mapped.kind === 'change' && token && !covers(token, definition, mapped)) {
+      return refuse({ code: 'insufficient-scope' })
+    }
+    const id = before?.id ?? newId()
+    const payload: Payload = { body: call.body, headers: call.headers }
+    const entry: Partial<Entry> = {
+      event: before ? 'webhook.replayed' : 'webhook.received',
+      delivery: id,
+      ...(messageId === undefined ? {} : { message: messageId }),
+    }
+    const state = mapped.kind === 'change' ? 'pending' : mapped.kind === 'failed' ? 'dead' : 'ignored'
+    return reply(entry, 202, { deliveryId: id, state }, (_, seq) => {
+      const fresh = { id, hook: hookId, key, digest, requestId: call.requestId }
+      const named = { messageId: messageId ?? null, token: token?.id ?? null }
+      const row = before ?? received({ ...fresh, ...named }, definition.connectionId, seq, now())
+      this.#store({ ...row, ...named }, hook, mapped, seq)
+      deliveries.putPayload(id, payload)
+    })
+  }
+
+  /** Maps a dead delivery anew, by the hook as it is now; its record is `seq`. */
+  replay(row: DeliveryRow, hook: HookRow, { body, headers }: Payload): Result<(seq: number) => void> {
+    const event = parseEvent(body)
+    if (!event.ok) return event
+    const mapped = mapFor(hook.definition, event.value, headers)
+    if (mapped.kind === 'failed') return refuse({ code: 'invalid-body', fields: [mapped.problem] })
+    return ok(seq => this.#store(row, hook, mapped, seq))
+  }
+
+  #store(row: DeliveryRow, hook: HookRow, mapped: Mapped, seq: number): void {
+    const { deliveries, now } = this.#on
+    const { connectionId } = hook.definition
+    if (mapped.kind === 'change') {
+      deliveries.put(rearmed(row, { ...mapped, connectionId }, now()))
+    } else if (mapped.kind === 'ignored') {
+      deliveries.end(row, 'ignored', seq, now())
+    } else {
+      const { field, message } = mapped.problem
+      this.#on.bury({ ...row, failure: `${field}: ${message}` }, hook, 'mapping-failed', [field])
+    }
+  }
+}
+
+/** Where an event came from and which hook it is for. */
+export function forHook(
+  { organisationId, requestId, client }: Origin,
+  { id, definition }: HookRow,
+): Origin & { target: { connectionId: string; hookId: string } } {
+  const target = { connectionId: definition.connectionId, hookId: id }
+  return { organisationId, requestId, client, target }
+}
+
+/** The hook as who acts. */
+export function actorOf({ id, definition }: HookRow): Actor {
+  return { type: 'webhook', id, name: definition.name }
+}
+
+function isMessageId(text: string): boolean {
+  return text.length >= 1 && text.length <= maxMessageIdLength && !holdsToken(text)
+}
+
+/** A token that vouches for an event must allow what the event becomes. */
+function covers(
+  token: TokenRow,
+  { connectionId }: HookDefinition,
+  mapped: Extract<Mapped, { kind: 'change' }>,
+) {
+  const patch: Record<string, unknown> = JSON.parse(mapped.patch)
+  const names = typeof patch.name === 'string' ? [mapped.version, patch.name] : [mapped.version]
+  const fields = Object.keys(patch).every(field => token.scope.fields.includes(field))
+  return fields && allows(token.scope, 'update', connectionId, names)
+}
+
+const noSuchHook: Refusal = { code: 'not-found', detail: 'There is no hook at this path.' }
+const badMessageId: Refusal = invalid(
+  'webhook-id',
+  `must have 1 to ${maxMessageIdLength} characters and hold no token`,
+)
+const queueFull: Refusal = {
+  code: 'rate-limited',
+  retryAfterSeconds: fullRetrySeconds,
+  detail: `This hook has ${maxPending} deliveries waiting.`,
+}
+const otherBody: Refusal = {
+  code: 'delivery-conflict',
+  detail: 'This message id came with another body before.',
+}
+
+function invalid(field: string, message: string): Refusal {
+  return { code: 'invalid-body', fields: [{ field, message }] }
+}

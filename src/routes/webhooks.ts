@@ -1,0 +1,82 @@
+/**
+ * Owns the webhook target: takes an event in, bounded, and hands it to the organisation's object, which checks who sent it. Never
+ * looks at what an event says, and passes on no credential: of a token its id and digest.
+ */
+import type { Context } from 'hono'
+import { Hono } from 'hono/tiny'
+import * as z from 'zod/mini'
+import { isHookId } from '../auth/hook-id.ts'
+import { bearerOf, parseToken, withoutTokens } from '../auth/token.ts'
+import type { Config } from '../env.ts'
+import { type Refusal, type Result, refuse } from '../errors.ts'
+import type { WebhookCall } from '../organisation/messages.ts'
+import { platformId } from '../update/connection-version.ts'
+import { answer, ask, problem, refusalOf } from './answer.ts'
+import { type AppEnv, allow, clientOf, mediaRefusal, noQuery, readBounded, validPath } from './context.ts'
+
+const maxEventBytes = 1024 * 1024
+const maxHeadersLength = 16 * 1024
+/** Credentials, and what stands on the way between the sender and here rather than with the sender. */
+const withheld = /^(authorization|cookie|proxy-authorization|x-real-ip|true-client-ip|cf-.*|x-forwarded-.*)$/
+
+export const webhooks = new Hono<AppEnv>()
+
+const path = '/:organisation_id/:hook_id'
+webhooks
+  .use(path, allow('POST'))
+  .post(path, validPath(z.object({ organisation_id: platformId })), noQuery(), async c => {
+    const { organisation_id: organisationId, hook_id: hookId } = c.req.param() as Record<
+      'organisation_id' | 'hook_id',
+      string
+    >
+    const key = await hookKey(c)
+    if (!key.ok) return problem(c, key.refusal)
+    // Made up: nobody is asked, and nothing is read.
+    if (!isHookId(key.value, organisationId, hookId)) return problem(c, noSuchHook)
+    const body = await readBounded(c.req.raw, maxEventBytes)
+    const refusal: Refusal | undefined = body
+      ? mediaRefusal(c.req.raw.headers, 'application/json')
+      : { code: 'body-too-large', limitBytes: maxEventBytes }
+    const call: WebhookCall = {
+      organisationId,
+      hookId,
+      requestId: c.get('requestId'),
+      client: clientOf(c),
+      body: body ?? new Uint8Array(0),
+      headers: headersOf(c.req.raw.headers),
+    }
+    const bearer = bearerOf(c.req.header('Authorization'))
+    if (bearer !== undefined) call.credential = parseToken(bearer) ?? 'malformed'
+    if (refusal) call.refusal = refusal
+    const asked = await ask(c, organisationId, organisation => organisation.receive(call))
+    return asked.ok ? answer(c, asked.value) : problem(c, asked.refusal)
+  })
+
+const noSuchHook: Refusal = { code: 'not-found', detail: 'There is no hook at this path.' }
+
+/** What a sender said of its event, by names in lower case. */
+function headersOf(headers: Headers): Record<string, string> {
+  const kept: Record<string, string> = {}
+  let length = 0
+  for (const [name, value] of headers) {
+    length += name.length + value.length
+    if (length <= maxHeadersLength && !withheld.test(name)) kept[name] = withoutTokens(value)
+  }
+  return kept
+}
+
+/** The key of each gateway's hook ids: asked for once, as it never changes. */
+const keys = new WeakMap<Config, Promise<Uint8Array>>()
+
+/** What the check in a hook's id is made with. */
+export async function hookKey(c: Context<AppEnv>): Promise<Result<Uint8Array>> {
+  const config = c.get('config')
+  const key = keys.get(config) ?? config.directory.getByName('directory').hookKey()
+  keys.set(config, key)
+  try {
+    return { ok: true, value: await key }
+  } catch (error) {
+    keys.delete(config)
+    return refuse(refusalOf(error, c.get('requestId')))
+  }
+}
