@@ -78,7 +78,7 @@ export class Chores {
       case 'directory':
         return this.publish()
       case 'deliveries':
-        return this.#on.dispatcher.run()
+        return this.#on.dispatcher.start()
       case 'expiries':
       case 'alerts':
         return this.#on.watch[kind].run()

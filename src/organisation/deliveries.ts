@@ -121,18 +121,13 @@ export function isSpent(row: DeliveryRow, nowMs: number): boolean {
   return row.tries >= maxTries || nowMs - row.since >= maxAgeMs
 }
 
-/** What a failure means for the delivery: the session's is not its own, and some will not get better by themselves. */
-export function meaningOf(refusal: Refusal): 'pause' | 'wait' | 'retry' | 'hopeless' {
+/** What a failure means for the delivery: some are not its own, and some will not get better by themselves. */
+export function meaningOf(refusal: Refusal): 'pause' | 'retry' | 'hopeless' {
   switch (refusal.code) {
     case 'session-missing':
     case 'session-rejected':
-      return 'pause'
-    // The platform was not asked.
     case 'audit-unavailable':
-    case 'interrupted':
-    case 'not-configured':
-    case 'internal':
-      return 'wait'
+      return 'pause'
     case 'invalid-token':
     case 'insufficient-scope':
     case 'invalid-body':
@@ -146,7 +141,7 @@ export function meaningOf(refusal: Refusal): 'pause' | 'wait' | 'retry' | 'hopel
 
 /**
  * The deliveries that may go, one a connection, the longest due first. What waits for another try keeps later ones of its
- * connection waiting, unless its hook says to skip it.
+ * connection waiting, unless its hook says to skip it; what is being looked into keeps the connection's turn anyway.
  */
 export function runnable(
   pending: Iterable<DeliveryRow>,
@@ -160,7 +155,7 @@ export function runnable(
     if (decided.has(row.connectionId)) continue
     if (row.nextAt <= nowMs) ready.push(row)
     else nextAt = Math.min(nextAt ?? row.nextAt, row.nextAt)
-    if (row.nextAt <= nowMs || blocks(row.hook)) decided.add(row.connectionId)
+    if (row.nextAt <= nowMs || blocks(row.hook) || row.failure === 'unknown') decided.add(row.connectionId)
   }
   return { ready: ready.sort((a, b) => a.nextAt - b.nextAt), nextAt }
 }

@@ -3,7 +3,7 @@
  * it outlives the object. No clock, no dice and no network of its own.
  */
 import { reasonAgainst } from '../auth/caller.ts'
-import type { Refusal } from '../errors.ts'
+import { type Refusal, refuse } from '../errors.ts'
 import type { Agenda } from './agenda.ts'
 import type { AuditLog, Heed } from './audit-log.ts'
 import type { CommitQueue } from './commit-queue.ts'
@@ -36,38 +36,58 @@ export interface Depot {
 }
 
 /** So many connections at a time, so that callers keep a slot. */
-const lanes = 4
-/** How long one run of the alarm goes on, and how long deliveries rest where the session is refused: 10 s, 5 min. */
-const patience = 40
+const maxLanes = 4
+/** In times the backoff's base. A lane that was lost with its object is noticed after 30 s. */
+const watch = 120
+/** How long deliveries rest where nothing can be sent for any of them: 5 min. */
 const rest = 1_200
 
 export class Dispatcher {
   readonly #on: Depot
   readonly #busy = new Set<string>()
+  #lanes = 0
   #resumeAt = 0
+  #sweepAt: number | undefined
 
   constructor(depot: Depot) {
     this.#on = depot
   }
 
-  /** Takes a record that is queued: a new session ends the rest. */
-  heed(...[entry]: Parameters<Heed>): void {
-    if (entry.event !== 'session.set' || this.#on.deliveries.pending().length === 0) return
+  /** Takes a record that is queued: a new session ends the rest, and so does an update that anyone made. */
+  heed(...[{ event }, , timeMs]: Parameters<Heed>): void {
+    if (timeMs >= this.#resumeAt || (event !== 'session.set' && event !== 'update.succeeded')) return
     this.#resumeAt = 0
-    this.#on.agenda.noLaterThan('deliveries', this.#on.world.now())
+    this.#on.agenda.noLaterThan('deliveries', timeMs)
   }
 
-  /** Makes the deliveries that are due, in order in each connection, and says when to go on. */
-  async run(): Promise<void> {
-    const { agenda, deliveries, queue, world, retryMs } = this.#on
-    await queue.committed()
-    const sweptAt = deliveries.sweep(world.now())
-    const endsAt = world.now() + patience * retryMs
-    await Promise.all(Array.from({ length: lanes }, () => this.#lane(endsAt)))
+  /**
+   * Begins the deliveries that are due, in order in each connection, and does not wait for them: a hung platform must not keep the
+   * alarm from the rest of its work.
+   */
+  start(): void {
+    this.#sweepAt = this.#on.deliveries.sweep(this.#on.world.now())
+    while (this.#lanes < maxLanes && this.#next()) {
+      this.#lanes++
+      this.#lane()
+        .catch(() => this.#rest())
+        .finally(() => {
+          this.#lanes--
+          this.#plan()
+        })
+    }
+    this.#plan()
+  }
+
+  /** Says when to come back: what is under way is looked after, in case its object is lost. */
+  #plan(): void {
+    const { agenda, world, retryMs } = this.#on
+    const now = world.now()
     const { ready, nextAt } = this.#runnable()
-    const due = ready.length > 0 ? world.now() : nextAt
-    const tryAt = due === undefined ? undefined : Math.max(due, this.#resumeAt)
-    const at = Math.min(tryAt ?? Number.POSITIVE_INFINITY, sweptAt ?? Number.POSITIVE_INFINITY)
+    const times = [this.#sweepAt]
+    if (this.#lanes > 0) times.push(now + watch * retryMs)
+    else if (ready.length > 0) times.push(Math.max(now, this.#resumeAt))
+    if (nextAt !== undefined) times.push(Math.max(nextAt, this.#resumeAt))
+    const at = Math.min(...times.filter(time => time !== undefined))
     if (at === Number.POSITIVE_INFINITY) agenda.done('deliveries')
     else agenda.set('deliveries', at)
   }
@@ -99,12 +119,15 @@ export class Dispatcher {
     return runnable(deliveries.pending(), blocks, world.now())
   }
 
-  /** One delivery after the other, each of a connection that no other lane is at. */
-  async #lane(endsAt: number): Promise<void> {
-    const { now } = this.#on.world
-    while (now() < endsAt && now() >= this.#resumeAt) {
-      const row = this.#runnable().ready.find(({ connectionId }) => !this.#busy.has(connectionId))
-      if (!row) return
+  /** The next delivery, of a connection that no lane is at. */
+  #next(): DeliveryRow | undefined {
+    if (this.#on.world.now() < this.#resumeAt) return undefined
+    return this.#runnable().ready.find(({ connectionId }) => !this.#busy.has(connectionId))
+  }
+
+  /** One delivery after the other, until none is due. */
+  async #lane(): Promise<void> {
+    for (let row = this.#next(); row; row = this.#next()) {
       this.#busy.add(row.connectionId)
       try {
         await this.#deliver(row)
@@ -128,7 +151,9 @@ export class Dispatcher {
     const call: PatchCall = { organisationId, requestId, client: {}, target, trace: {}, patch, delivery }
     const scopes = [scopeOfHook(hook.definition), ...this.#tokenOf(row).map(({ scope }) => scope)]
     const party = { actor: actorOf(hook), scopes, owner: hook.id, objection: () => this.#objection(row) }
-    const answer = await road.updateFor(party, call)
+    const answer = await road
+      .updateFor(party, call)
+      .catch((): Answer => ({ result: refuse({ code: 'internal' }) }))
     this.#settle(row, answer)
     // Nothing goes on from what is not on disk.
     await queue.committed().catch(() => this.#rest())
@@ -145,12 +170,12 @@ export class Dispatcher {
     const askedMs = 'retryAfterSeconds' in refusal ? (refusal.retryAfterSeconds ?? 0) * 1000 : 0
     const meaning = meaningOf(refusal)
     // What was no failure of its own costs it no try.
-    const tries = meaning === 'pause' || meaning === 'wait' ? before.tries : before.tries + 1
+    const tries = meaning === 'pause' ? before.tries : before.tries + 1
     const failed = { ...row, failure, tries }
     if (meaning === 'pause') {
       deliveries.put(failed)
       this.#rest()
-    } else if (meaning === 'hopeless' || (meaning === 'retry' && isSpent(failed, world.now()))) {
+    } else if (meaning === 'hopeless' || isSpent(failed, world.now())) {
       this.bury(failed, hook, failure)
     } else {
       deliveries.put(afterFailure(failed, askedMs, retryMs, world.now(), world.random()))

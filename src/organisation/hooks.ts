@@ -130,11 +130,19 @@ export const secretRotation = z.strictObject({
   graceSeconds: z._default(z.int().check(z.gte(0), z.lte(maxGraceSeconds)), defaultGraceSeconds),
 })
 
-/** The body of `POST …/hooks/{id}/test`: an event as a sender would send it. */
-export const sample = z.strictObject({
-  headers: z._default(z.record(z.string(), z.string()), {}),
-  body: z.string(),
-})
+/** The body of `POST …/hooks/{id}/test`: an event, or the text that a sender would send, which a signature is over. */
+export const sample = z
+  .strictObject({
+    headers: z._default(z.record(z.string(), z.string()), {}),
+    body: z.optional(z.string()),
+    event: z.optional(z.unknown()),
+  })
+  .check(
+    z.refine(
+      ({ body, event }) => (body === undefined) !== (event === undefined),
+      'exactly one of body and event is needed',
+    ),
+  )
 
 export type NewHook = z.infer<typeof newHook>
 export type HookChange = z.infer<typeof hookChange>

@@ -82,7 +82,7 @@ hooks
 hooks
   .use(`${one}/test`, allow('POST'), knownHookForm())
   .post(`${one}/test`, jsonBody(maxSampleBytes, problem), validBody(sample), c => {
-    const { headers, body } = c.req.valid('json')
+    const { headers, event, body = JSON.stringify(event) } = c.req.valid('json')
     const named = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value])
     return reply(c, 200, to =>
       to.hooks.test(c.req.param('hook_id'), Object.fromEntries(named), Buffer.from(body)),
