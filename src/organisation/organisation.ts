@@ -4,7 +4,6 @@
  * Never sees a token, and lets the session out only into upstream/forward.ts.
  */
 import { DurableObject } from 'cloudflare:workers'
-import type { Credential } from '../auth/token.ts'
 import { uuidv7 } from '../crypto.ts'
 import { readConfig } from '../env.ts'
 import { ok, type Result, refuse } from '../errors.ts'
@@ -31,7 +30,6 @@ import type {
   Presented,
   ReadCall,
   RefusedCall,
-  RevokedToken,
   UpdateCall,
   WebhookCall,
 } from './messages.ts'
@@ -43,8 +41,8 @@ import type { NewSession, SessionView } from './session.ts'
 import { SessionStore } from './session-store.ts'
 import { Slots } from './slots.ts'
 import { Tables } from './tables.ts'
+import { type Publishing, TokenDesk } from './token-desk.ts'
 import { TokenStore } from './token-store.ts'
-import { createToken, type NewToken, rotateToken, type TokenRow, type TokenView } from './tokens.ts'
 import { Unsettled } from './unsettled.ts'
 import { Watch } from './watch.ts'
 import { Webhooks } from './webhooks.ts'
@@ -54,8 +52,6 @@ import { Writer } from './writer.ts'
 const callerSlots = 5
 const alarmSlots = 1
 const maxWaiting = 256
-/** More tokens than this are not told of at once; a flooded edge keeps the rest waiting. */
-const maxTokenIds = 10_000
 const unconfiguredRetryMs = 60_000
 
 export class Organisation extends DurableObject<Env> {
@@ -64,6 +60,7 @@ export class Organisation extends DurableObject<Env> {
   readonly #log!: AuditLog
   readonly #agenda!: Agenda
   readonly #tokens!: TokenStore
+  readonly #tokenDesk!: TokenDesk
   readonly #session!: SessionStore
   readonly #unsettled!: Unsettled
   readonly #prober!: Prober
@@ -126,6 +123,8 @@ export class Organisation extends DurableObject<Env> {
     }
     this.#road = new Road({ ...all, tokens: this.#tokens, turns, sleep, timeoutMs })
     const exist = (id: string) => this.#comeIntoBeing(id)
+    const publishing: Publishing = (receipt, value) => this.#commitAndPublish(receipt, value)
+    this.#tokenDesk = new TokenDesk({ tables: this.#tables, tokens: this.#tokens, now, exist, publishing })
     const newId = () => uuidv7(now())
     this.#webhooks = new Webhooks(
       { ...all, ...watched, road: this.#road, world, exist, newId },
@@ -192,6 +191,11 @@ export class Organisation extends DurableObject<Env> {
 
   // Administration: the edge has checked the admin
 
+  /** What an admin does with tokens. */
+  get tokens(): TokenDesk {
+    return this.#tokenDesk
+  }
+
   /** What an admin does with hooks. */
   get hooks(): HookDesk {
     return this.#webhooks.desk
@@ -222,60 +226,6 @@ export class Organisation extends DurableObject<Env> {
     const outcomes = [this.#session.reseal(call, Date.now()), this.#webhooks.hooks.reseal(call, Date.now())]
     const worst = (['unopened', 'resealed'] as const).find(each => outcomes.includes(each)) ?? 'unchanged'
     return this.#commit(() => worst)
-  }
-
-  /** Stores a token that the edge has minted. */
-  async createToken(call: AdminCall, wanted: NewToken, credential: Credential): Promise<Result<TokenView>> {
-    if (!this.#comeIntoBeing(call.organisationId)) return refuse({ code: 'audit-unavailable' })
-    return this.#changeToken(call, 'token.created', createToken(wanted, credential, call.admin, Date.now()))
-  }
-
-  async listTokens(): Promise<TokenView[]> {
-    return this.#tokens.list(Date.now())
-  }
-
-  /** Which tokens exist that are not revoked, for an edge that is flooded with forged ones. No secrets: ids name tokens. */
-  async tokenIds(): Promise<string[]> {
-    return this.#tables.tokenIds(maxTokenIds)
-  }
-
-  async getToken(id: string): Promise<Result<TokenView>> {
-    const row = this.#tokens.get(id)
-    return row ? ok(this.#tokens.view(row, Date.now())) : noSuchToken
-  }
-
-  /** Gives a token a new secret, which the edge has minted. A revoked token stays revoked. */
-  async rotateToken(
-    call: AdminCall,
-    credential: Credential,
-    graceSeconds: number,
-  ): Promise<Result<TokenView>> {
-    const row = this.#tokens.get(credential.id)
-    if (!row) return noSuchToken
-    if (row.revokedAt !== null) {
-      return refuse({ code: 'not-found', detail: 'This token was revoked, which is final. Make a new one.' })
-    }
-    const rotated = rotateToken(row, credential.digest, graceSeconds, Date.now())
-    return this.#changeToken(call, 'token.rotated', rotated)
-  }
-
-  /** Revokes a token; a second time changes nothing. */
-  async revokeToken(call: AdminCall, id: string): Promise<Result<RevokedToken>> {
-    const row = this.#tokens.get(id)
-    if (!row) return noSuchToken
-    const view = (token: TokenView) => ({ ...token, lastAccepted: this.#tokens.lastAccepted(id) })
-    if (row.revokedAt !== null) return ok(view(this.#tokens.view(row, Date.now())))
-    const changed = await this.#changeToken(call, 'token.revoked', { ...row, revokedAt: Date.now() })
-    return changed.ok ? { ...changed, value: view(changed.value) } : changed
-  }
-
-  async #changeToken(
-    call: AdminCall,
-    event: 'token.created' | 'token.rotated' | 'token.revoked',
-    row: TokenRow,
-  ): Promise<Result<TokenView>> {
-    const { receipt } = this.#tokens.change(call, event, row, Date.now())
-    return this.#commitAndPublish(receipt, () => this.#tokens.view(row, Date.now()))
   }
 
   /** Records that someone presented a wrong admin secret. */
@@ -363,8 +313,6 @@ export class Organisation extends DurableObject<Env> {
     if (!committed.ok) await this.ctx.storage.setAlarm(Date.now() + directoryRetryMs).catch(() => {})
   }
 }
-
-const noSuchToken = refuse({ code: 'not-found', detail: 'This organisation has no token with this id.' })
 
 function sleep(ms: number): { done: Promise<void>; cancel: () => void } {
   const { promise, resolve } = Promise.withResolvers<void>()

@@ -64,7 +64,7 @@ const organisation = '/organisations/:organisation_id'
 admin
   .use(`${organisation}/tokens`, allow('GET', 'POST'))
   .get(`${organisation}/tokens`, c =>
-    reply(c, 200, async to => ({ ok: true, value: { tokens: await to.listTokens() } })),
+    reply(c, 200, async to => ({ ok: true, value: { tokens: await to.tokens.list() } })),
   )
   .post(`${organisation}/tokens`, jsonBody(maxBodyBytes, problem), validBody(newToken), c => {
     const wanted = c.req.valid('json')
@@ -76,15 +76,15 @@ admin
     }
     const minted = mintToken(randomBytes)
     return reply(c, 201, async to =>
-      withToken(c, minted, await to.createToken(adminCall(c), wanted, minted.credential)),
+      withToken(c, minted, await to.tokens.create(adminCall(c), wanted, minted.credential)),
     )
   })
 
 const oneToken = `${organisation}/tokens/:token_id`
 admin
   .use(oneToken, allow('GET', 'DELETE'), knownTokenForm())
-  .get(oneToken, c => reply(c, 200, to => to.getToken(c.req.param('token_id'))))
-  .delete(oneToken, c => reply(c, 200, to => to.revokeToken(adminCall(c), c.req.param('token_id'))))
+  .get(oneToken, c => reply(c, 200, to => to.tokens.get(c.req.param('token_id'))))
+  .delete(oneToken, c => reply(c, 200, to => to.tokens.revoke(adminCall(c), c.req.param('token_id'))))
 
 admin
   .use(`${oneToken}/rotate`, allow('POST'), knownTokenForm())
@@ -92,7 +92,7 @@ admin
     const { graceSeconds } = c.req.valid('json')
     const minted = mintToken(randomBytes, c.req.param('token_id'))
     return reply(c, 201, async to =>
-      withToken(c, minted, await to.rotateToken(adminCall(c), minted.credential, graceSeconds)),
+      withToken(c, minted, await to.tokens.rotate(adminCall(c), minted.credential, graceSeconds)),
     )
   })
 

@@ -43,7 +43,7 @@ async function existing(c: Context<AppEnv>, organisationId: string): Promise<Set
   if (known && nowMs - known.at < freshMs) return known.ids
   const exists = known && (await known.ids).size > 0
   if (!exists && !throttle.mayLookUp(addressOf(c), nowMs)) return known?.ids
-  const ids = ask(c, organisationId, organisation => organisation.tokenIds()).then(
+  const ids = ask(c, organisationId, organisation => organisation.tokens.ids()).then(
     asked => new Set(asked.ok ? asked.value : []),
   )
   remember(directories, organisationId, { at: nowMs, ids }, maxDirectories)
