@@ -11,6 +11,9 @@ import {
   type DeliveryState,
   ended,
   keptMs,
+  maxPending,
+  maxPendingLength,
+  maxPendingOfAll,
   type Payload,
 } from './deliveries.ts'
 import type { DeliveryFilter, HookTable } from './hook-table.ts'
@@ -67,7 +70,21 @@ export class DeliveryStore {
   }
 
   countPending(hook: string): number {
-    return this.pending().filter(row => row.hook === hook).length
+    let count = 0
+    for (const row of this.#rows.values()) if (row.hook === hook && row.state === 'pending') count++
+    return count
+  }
+
+  /** Whether one more delivery of a hook may wait. */
+  hasRoom(hook: string): boolean {
+    let count = 0
+    let length = 0
+    for (const { state, patch } of this.#rows.values()) {
+      if (state !== 'pending') continue
+      count++
+      length += patch?.length ?? 0
+    }
+    return count < maxPendingOfAll && length < maxPendingLength && this.countPending(hook) < maxPending
   }
 
   count(hook: string, state: DeliveryState): number {
