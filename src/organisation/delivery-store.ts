@@ -152,7 +152,8 @@ export class DeliveryStore {
     } else if (event === 'update.unknown') {
       this.put({ ...row, failure: 'unknown', nextAt: timeMs + untilKnown * this.#baseMs })
     } else if (event === 'update.reconciled') {
-      this.put(afterFailure(row, 0, this.#baseMs, timeMs, this.#random()))
+      const failed = { ...row, failure: applied === false ? 'not-applied' : 'interrupted' }
+      this.put(afterFailure(failed, 0, this.#baseMs, timeMs, this.#random()))
     }
   }
 

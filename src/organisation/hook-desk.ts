@@ -70,12 +70,12 @@ export class HookDesk extends RpcTarget {
     secret: string | undefined,
   ): Promise<Result<HookView>> {
     const { hooks, now, exist } = this.#on
-    if (!exist(call.organisationId)) return refuse({ code: 'audit-unavailable' })
-    if (hooks.list().length >= maxHooks)
-      return invalid('hooks', `must be at most ${maxHooks} of an organisation`)
     const definition = definitionOf(wanted)
     const refusal = objectionTo(definition)
     if (refusal) return refusal
+    if (!exist(call.organisationId)) return refuse({ code: 'audit-unavailable' })
+    if (hooks.list().length >= maxHooks)
+      return invalid('hooks', `must be at most ${maxHooks} of an organisation`)
     const secrets = secret === undefined ? [] : [{ sealed: hooks.seal(id, secret), until: null }]
     const row: HookRow = { id, definition, secrets, createdAt: now(), createdBy: call.admin }
     return this.#change(call, 'hook.created', row)
