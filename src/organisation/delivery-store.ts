@@ -21,6 +21,8 @@ import type { Tables } from './tables.ts'
 
 /** An unknown outcome is looked into for 240 times the base; a delivery waits a little longer to hear of it. */
 const untilKnown = 250
+/** Rows that are dropped in one go. */
+const maxDropped = 1_000
 
 export class DeliveryStore {
   readonly #tables: Tables
@@ -32,6 +34,8 @@ export class DeliveryStore {
   /** What is pending, and what has just come to its end and is not on disk. */
   readonly #rows = new Map<string, DeliveryRow>()
   readonly #ids = new Map<string, string>()
+  /** When a payload has been kept long enough, or it is to be found out. */
+  #sweepAt = 0
 
   constructor(
     on: { tables: Tables; queue: CommitQueue; agenda: Agenda },
@@ -50,6 +54,7 @@ export class DeliveryStore {
   load(): void {
     this.#rows.clear()
     this.#ids.clear()
+    this.#sweepAt = 0
     if (!this.#tables.exist) return
     for (const row of this.#table.pending()) this.#keep(row)
   }
@@ -124,7 +129,10 @@ export class DeliveryStore {
       this.#table.putDelivery(row)
       if (state !== 'dead') this.#table.deletePayload(row.id)
     })
-    if (state === 'dead') this.#agenda.noLaterThan('deliveries', nowMs + keptMs)
+    if (state === 'dead') {
+      this.#sweepAt = Math.min(this.#sweepAt, nowMs + keptMs)
+      this.#agenda.noLaterThan('deliveries', nowMs + keptMs)
+    }
     this.#queue.committed().then(
       () => {
         if (this.#rows.get(row.id) === row) this.#drop(row)
@@ -134,7 +142,8 @@ export class DeliveryStore {
   }
 
   /** Forgets what a deleted hook was sent; says how much of it was still to be delivered. */
-  forget(hook: string): number {
+  forget(hook: string, nowMs: number): number {
+    this.#agenda.noLaterThan('deliveries', nowMs)
     const rows = [...this.#rows.values()].filter(row => row.hook === hook)
     for (const row of rows) this.#drop(row)
     return rows.filter(({ state }) => state === 'pending').length
@@ -157,12 +166,22 @@ export class DeliveryStore {
     }
   }
 
-  /** Drops payloads that were kept long enough, and says when the next one is. */
+  /** Drops what was kept long enough and what deleted hooks were sent, some at a time, and says when there is more. */
   sweep(nowMs: number): number | undefined {
-    const first = this.#table.firstDeath()
-    if (first === null || first + keptMs > nowMs) return first === null ? undefined : first + keptMs
-    this.#queue.add(() => this.#table.dropDead(nowMs - keptMs))
-    return nowMs
+    if (!this.#tables.exist) return undefined
+    const deleted = this.#table.deletedHook()
+    if (deleted !== undefined) {
+      this.#queue.add(() => this.#table.dropDeleted(deleted, maxDropped))
+      return nowMs
+    }
+    if (nowMs >= this.#sweepAt) {
+      const first = this.#table.firstDeath()
+      // One that is queued does not show yet.
+      this.#sweepAt =
+        first === null && !this.#queue.busy ? Number.POSITIVE_INFINITY : (first ?? nowMs) + keptMs
+    }
+    if (nowMs >= this.#sweepAt) this.#queue.add(() => this.#table.dropDead(nowMs - keptMs, maxDropped))
+    return this.#sweepAt === Number.POSITIVE_INFINITY ? undefined : this.#sweepAt
   }
 
   #keep(row: DeliveryRow): void {

@@ -122,7 +122,7 @@ export class HookDesk extends RpcTarget {
     const { hooks, deliveries, now } = this.#on
     const row = hooks.get(id)
     if (!row) return noSuchHook
-    const cancelled = deliveries.forget(id)
+    const cancelled = deliveries.forget(id, now())
     const { receipt } = hooks.delete(call, row, cancelled, now())
     return this.#committed(receipt, () => ({ id, cancelled }))
   }
@@ -168,7 +168,7 @@ export class HookDesk extends RpcTarget {
   async delivery(id: string): Promise<Result<DeliveryView & { event: string | null }>> {
     await this.#on.queue.committed().catch(() => {})
     const row = this.#on.deliveries.get(id)
-    if (!row) return noSuchDelivery
+    if (!row || !this.#on.hooks.get(row.hook)) return noSuchDelivery
     const payload = this.#on.deliveries.payload(id)
     const event = payload ? withoutTokens(new TextDecoder().decode(payload.body)) : null
     return ok({ ...viewDelivery(row), event })
