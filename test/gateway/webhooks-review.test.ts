@@ -164,3 +164,18 @@ test('what a deleted hook was sent goes in portions, and nothing of another hook
     (select count(*) from deleted_hooks) as hooks`
   await expect.poll(() => storage.exec(counts)).toEqual([{ deliveries: 1, payloads: 1, hooks: 0 }])
 })
+
+test('a hook that could never work is refused when it is saved', async () => {
+  const { id } = await gateway.organisation()
+  const refused = async (changes: object) =>
+    (await gateway.admin('POST', `/organisations/${id}/hooks`, { ...definition, ...changes })).json.fields
+  expect(await refused({ versions: ['2.*'] })).toEqual([
+    { field: 'version', message: 'matches none of versions' },
+  ])
+  expect(await refused({ versions: ['1.*'], change: { name: '2.0' } })).toEqual([
+    { field: 'change.name', message: 'matches none of versions' },
+  ])
+  expect(await refused({ verification: { type: 'hmac', header: 'Authorization' } })).toMatchObject([
+    { field: 'verification.header' },
+  ])
+})
