@@ -60,6 +60,7 @@ export class Agenda {
     const at = this.#schedule.earliest
     if (at === undefined || at === this.#alarmAt) return
     this.#alarmAt = at
-    this.#storeAlarm(at)
+    // The runtime may take 0 for no alarm: one in a transaction never fired (seen).
+    this.#storeAlarm(Math.max(1, at))
   }
 }

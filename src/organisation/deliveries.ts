@@ -48,7 +48,11 @@ export interface Payload {
 }
 
 const dayMs = 86_400_000
+/** So many of a hook may wait. */
 export const maxPending = 1_000
+/** What waits is held in memory: so many deliveries of an organisation, and so many characters of their patches. */
+export const maxPendingOfAll = 10_000
+export const maxPendingLength = 8_388_608
 export const maxTries = 12
 const maxAgeMs = 3 * dayMs
 /** How long a dead delivery keeps its payload. */

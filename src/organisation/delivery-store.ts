@@ -11,6 +11,9 @@ import {
   type DeliveryState,
   ended,
   keptMs,
+  maxPending,
+  maxPendingLength,
+  maxPendingOfAll,
   type Payload,
 } from './deliveries.ts'
 import type { DeliveryFilter, HookTable } from './hook-table.ts'
@@ -18,6 +21,8 @@ import type { Tables } from './tables.ts'
 
 /** An unknown outcome is looked into for 240 times the base; a delivery waits a little longer to hear of it. */
 const untilKnown = 250
+/** Rows that are dropped in one go. */
+const maxDropped = 1_000
 
 export class DeliveryStore {
   readonly #tables: Tables
@@ -29,6 +34,8 @@ export class DeliveryStore {
   /** What is pending, and what has just come to its end and is not on disk. */
   readonly #rows = new Map<string, DeliveryRow>()
   readonly #ids = new Map<string, string>()
+  /** When a payload has been kept long enough, or it is to be found out. */
+  #sweepAt = 0
 
   constructor(
     on: { tables: Tables; queue: CommitQueue; agenda: Agenda },
@@ -47,6 +54,7 @@ export class DeliveryStore {
   load(): void {
     this.#rows.clear()
     this.#ids.clear()
+    this.#sweepAt = 0
     if (!this.#tables.exist) return
     for (const row of this.#table.pending()) this.#keep(row)
   }
@@ -67,7 +75,21 @@ export class DeliveryStore {
   }
 
   countPending(hook: string): number {
-    return this.pending().filter(row => row.hook === hook).length
+    let count = 0
+    for (const row of this.#rows.values()) if (row.hook === hook && row.state === 'pending') count++
+    return count
+  }
+
+  /** Whether one more delivery of a hook may wait. */
+  hasRoom(hook: string): boolean {
+    let count = 0
+    let length = 0
+    for (const { state, patch } of this.#rows.values()) {
+      if (state !== 'pending') continue
+      count++
+      length += patch?.length ?? 0
+    }
+    return count < maxPendingOfAll && length < maxPendingLength && this.countPending(hook) < maxPending
   }
 
   count(hook: string, state: DeliveryState): number {
@@ -107,7 +129,10 @@ export class DeliveryStore {
       this.#table.putDelivery(row)
       if (state !== 'dead') this.#table.deletePayload(row.id)
     })
-    if (state === 'dead') this.#agenda.noLaterThan('deliveries', nowMs + keptMs)
+    if (state === 'dead') {
+      this.#sweepAt = Math.min(this.#sweepAt, nowMs + keptMs)
+      this.#agenda.noLaterThan('deliveries', nowMs + keptMs)
+    }
     this.#queue.committed().then(
       () => {
         if (this.#rows.get(row.id) === row) this.#drop(row)
@@ -117,7 +142,8 @@ export class DeliveryStore {
   }
 
   /** Forgets what a deleted hook was sent; says how much of it was still to be delivered. */
-  forget(hook: string): number {
+  forget(hook: string, nowMs: number): number {
+    this.#agenda.noLaterThan('deliveries', nowMs)
     const rows = [...this.#rows.values()].filter(row => row.hook === hook)
     for (const row of rows) this.#drop(row)
     return rows.filter(({ state }) => state === 'pending').length
@@ -135,16 +161,27 @@ export class DeliveryStore {
     } else if (event === 'update.unknown') {
       this.put({ ...row, failure: 'unknown', nextAt: timeMs + untilKnown * this.#baseMs })
     } else if (event === 'update.reconciled') {
-      this.put(afterFailure(row, 0, this.#baseMs, timeMs, this.#random()))
+      const failed = { ...row, failure: applied === false ? 'not-applied' : 'interrupted' }
+      this.put(afterFailure(failed, 0, this.#baseMs, timeMs, this.#random()))
     }
   }
 
-  /** Drops payloads that were kept long enough, and says when the next one is. */
+  /** Drops what was kept long enough and what deleted hooks were sent, some at a time, and says when there is more. */
   sweep(nowMs: number): number | undefined {
-    const first = this.#table.firstDeath()
-    if (first === null || first + keptMs > nowMs) return first === null ? undefined : first + keptMs
-    this.#queue.add(() => this.#table.dropDead(nowMs - keptMs))
-    return nowMs
+    if (!this.#tables.exist) return undefined
+    const deleted = this.#table.deletedHook()
+    if (deleted !== undefined) {
+      this.#queue.add(() => this.#table.dropDeleted(deleted, maxDropped))
+      return nowMs
+    }
+    if (nowMs >= this.#sweepAt) {
+      const first = this.#table.firstDeath()
+      // One that is queued does not show yet.
+      this.#sweepAt =
+        first === null && !this.#queue.busy ? Number.POSITIVE_INFINITY : (first ?? nowMs) + keptMs
+    }
+    if (nowMs >= this.#sweepAt) this.#queue.add(() => this.#table.dropDead(nowMs - keptMs, maxDropped))
+    return this.#sweepAt === Number.POSITIVE_INFINITY ? undefined : this.#sweepAt
   }
 
   #keep(row: DeliveryRow): void {

@@ -161,7 +161,7 @@ export class Dispatcher {
 
   /** What followed from a try that was not applied: the log has told the rest already. */
   #settle(before: DeliveryRow, { result, effect }: Answer): void {
-    const { hooks, deliveries, world, retryMs } = this.#on
+    const { hooks, deliveries, session, world, retryMs } = this.#on
     const hook = hooks.get(before.hook)
     const row = deliveries.get(before.id)
     if (result.ok || effect === 'unknown' || !hook || row?.state !== 'pending') return
@@ -174,7 +174,8 @@ export class Dispatcher {
     const failed = { ...row, failure, tries }
     if (meaning === 'pause') {
       deliveries.put(failed)
-      this.#rest()
+      // What an older session was told says nothing about one that was set meanwhile.
+      if (refusal.code === 'audit-unavailable' || session.objection(world.now())) this.#rest()
     } else if (meaning === 'hopeless' || isSpent(failed, world.now())) {
       this.bury(failed, hook, failure)
     } else {
@@ -182,9 +183,15 @@ export class Dispatcher {
     }
   }
 
-  /** Why a delivery must not be sent any more, if so: its hook is gone, or the token that vouched for it is. */
+  /**
+   * Why a delivery must not be sent any more, if so: its hook is gone, a look has found an earlier try to have done it, or the
+   * token that vouched for it is gone.
+   */
   #objection(row: DeliveryRow): Refusal | undefined {
     if (!this.#on.hooks.get(row.hook)) return { code: 'not-found', detail: 'The hook was deleted.' }
+    if (this.#on.deliveries.get(row.id)?.state !== 'pending') {
+      return { code: 'delivery-conflict', detail: 'It was delivered meanwhile.' }
+    }
     if (row.token === null) return undefined
     const [token] = this.#tokenOf(row)
     const reason = token

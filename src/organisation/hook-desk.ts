@@ -70,12 +70,12 @@ export class HookDesk extends RpcTarget {
     secret: string | undefined,
   ): Promise<Result<HookView>> {
     const { hooks, now, exist } = this.#on
-    if (!exist(call.organisationId)) return refuse({ code: 'audit-unavailable' })
-    if (hooks.list().length >= maxHooks)
-      return invalid('hooks', `must be at most ${maxHooks} of an organisation`)
     const definition = definitionOf(wanted)
     const refusal = objectionTo(definition)
     if (refusal) return refusal
+    if (!exist(call.organisationId)) return refuse({ code: 'audit-unavailable' })
+    if (hooks.list().length >= maxHooks)
+      return invalid('hooks', `must be at most ${maxHooks} of an organisation`)
     const secrets = secret === undefined ? [] : [{ sealed: hooks.seal(id, secret), until: null }]
     const row: HookRow = { id, definition, secrets, createdAt: now(), createdBy: call.admin }
     return this.#change(call, 'hook.created', row)
@@ -122,7 +122,7 @@ export class HookDesk extends RpcTarget {
     const { hooks, deliveries, now } = this.#on
     const row = hooks.get(id)
     if (!row) return noSuchHook
-    const cancelled = deliveries.forget(id)
+    const cancelled = deliveries.forget(id, now())
     const { receipt } = hooks.delete(call, row, cancelled, now())
     return this.#committed(receipt, () => ({ id, cancelled }))
   }
@@ -168,7 +168,7 @@ export class HookDesk extends RpcTarget {
   async delivery(id: string): Promise<Result<DeliveryView & { event: string | null }>> {
     await this.#on.queue.committed().catch(() => {})
     const row = this.#on.deliveries.get(id)
-    if (!row) return noSuchDelivery
+    if (!row || !this.#on.hooks.get(row.hook)) return noSuchDelivery
     const payload = this.#on.deliveries.payload(id)
     const event = payload ? withoutTokens(new TextDecoder().decode(payload.body)) : null
     return ok({ ...viewDelivery(row), event })

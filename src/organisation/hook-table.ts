@@ -48,16 +48,30 @@ export class HookTable {
     )
   }
 
-  /** Forgets a hook with all that it was sent. */
+  /** Forgets a hook; what it was sent is left to dropDeleted. */
   deleteHook(id: string): void {
-    this.#sql.exec('delete from payloads where delivery in (select id from deliveries where hook = ?)', id)
-    this.#sql.exec('delete from deliveries where hook = ?', id)
     this.#sql.exec('delete from hooks where id = ?', id)
+    this.#sql.exec('insert or ignore into deleted_hooks values (?)', id)
+  }
+
+  /** A deleted hook whose deliveries are not all gone. */
+  deletedHook(): string | undefined {
+    return this.#sql.exec<{ id: string }>('select id from deleted_hooks limit 1').toArray()[0]?.id
+  }
+
+  /** Drops at most `limit` of what a deleted hook was sent: all of years at once would hold up the object. */
+  dropDeleted(hook: string, limit: number): void {
+    const some = 'select id from deliveries where hook = ? order by seq limit ?'
+    this.#sql.exec(`delete from payloads where delivery in (${some})`, hook, limit)
+    const gone = this.#sql
+      .exec(`delete from deliveries where id in (${some}) returning id`, hook, limit)
+      .toArray()
+    if (gone.length < limit) this.#sql.exec('delete from deleted_hooks where id = ?', hook)
   }
 
   /** What is still to be delivered, in the order in which it was received. */
   pending(): DeliveryRow[] {
-    return this.#deliveries(`where state = 'pending' order by seq`)
+    return this.#deliveries(`where state = 'pending' and hook in (select id from hooks) order by seq`)
   }
 
   delivery(id: string): DeliveryRow | undefined {
@@ -71,8 +85,10 @@ export class HookTable {
 
   /** At most `limit` deliveries of a hook, newest first. */
   deliveriesOf(hook: string, { state, before, limit }: DeliveryFilter): DeliveryRow[] {
-    const where = `where hook = ?1 and seq < ?2 and (?3 is null or state = ?3)`
-    return this.#deliveries(`${where} order by seq desc limit ?4`, hook, before, state ?? null, limit)
+    const tail = 'and seq < ? order by seq desc limit ?'
+    return state === undefined
+      ? this.#deliveries(`where hook = ? ${tail}`, hook, before, limit)
+      : this.#deliveries(`where hook = ? and state = ? ${tail}`, hook, state, before, limit)
   }
 
   /** How many deliveries of a hook are in a state. */
@@ -119,15 +135,16 @@ export class HookTable {
     this.#sql.exec('delete from payloads where delivery = ?', delivery)
   }
 
-  /** Drops the payloads of what died before a time. */
-  dropDead(beforeMs: number): void {
-    const dead = `select id from deliveries where state = 'dead' and ended_at <= ?`
-    this.#sql.exec(`delete from payloads where delivery in (${dead})`, beforeMs)
+  /** Drops at most `limit` payloads of what died before a time. */
+  dropDead(beforeMs: number, limit: number): void {
+    const dead = `select delivery from payloads cross join deliveries on id = delivery
+      where state = 'dead' and ended_at <= ? limit ?`
+    this.#sql.exec(`delete from payloads where delivery in (${dead})`, beforeMs, limit)
   }
 
-  /** When the first dead delivery that has its payload still died, or null. */
+  /** When the first dead delivery that has its payload still died, or null. Reads the key of every payload: cross join keeps that order. */
   firstDeath(): number | null {
-    const select = `select min(ended_at) as at from deliveries where state = 'dead' and id in (select delivery from payloads)`
+    const select = `select min(ended_at) as at from payloads cross join deliveries on id = delivery where state = 'dead'`
     return this.#sql.exec<{ at: number | null }>(select).one().at
   }
 }

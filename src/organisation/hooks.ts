@@ -9,6 +9,7 @@ import type { SignatureScheme } from '../auth/webhook-signature.ts'
 import { fromBase64 } from '../crypto.ts'
 import type { FieldError } from '../errors.ts'
 import { platformId } from '../update/connection-version.ts'
+import { isTemplate } from '../update/template.ts'
 import { type Mapped, type Mapping, mapEvent, mappingErrors } from '../update/webhook-mapping.ts'
 import { writableFields } from '../update/writable.ts'
 import { instant, printable, versionPatterns } from './tokens.ts'
@@ -40,6 +41,10 @@ export interface HookRow {
   createdAt: number
   createdBy: string
 }
+
+/** Headers that no hook is told: credentials, and what stands on the way between the sender and here. */
+export const withheld =
+  /^(authorization|cookie|proxy-authorization|x-real-ip|true-client-ip|cf-.*|x-forwarded-.*)$/i
 
 /** An organisation has at most so many. */
 export const maxHooks = 100
@@ -82,7 +87,10 @@ const verification = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('stripe'), secret }),
   z.strictObject({
     type: z.literal('hmac'),
-    header: z.string().check(z.regex(/^[A-Za-z0-9-]{1,64}$/, 'must be the name of a header')),
+    header: z.string().check(
+      z.regex(/^[A-Za-z0-9-]{1,64}$/, 'must be the name of a header'),
+      z.refine(name => !withheld.test(name), 'must be a header that carries no credential and no address'),
+    ),
     hash: z._default(z.enum(['SHA-256', 'SHA-384', 'SHA-512']), 'SHA-256'),
     encoding: z._default(z.enum(['hex', 'base64']), 'hex'),
     prefix: z._default(
@@ -149,7 +157,14 @@ export type HookChange = z.infer<typeof hookChange>
 
 /** What is wrong with a definition beyond its schema. */
 export function definitionErrors(wanted: Mapping): FieldError[] {
-  return mappingErrors(wanted)
+  const errors = mappingErrors(wanted)
+  const { version, versions, change } = wanted
+  const unmatched = (name: unknown) =>
+    typeof name === 'string' && !isTemplate(name) && !versions?.some(each => matchesVersion(each, name))
+  const message = 'matches none of versions'
+  if (versions && unmatched(version)) errors.push({ field: 'version', message })
+  if (versions && unmatched(change.name)) errors.push({ field: 'change.name', message })
+  return errors
 }
 
 /** What an event becomes: a change that the log may hold. */
@@ -206,12 +221,11 @@ export function activeSecrets({ secrets }: HookRow, nowMs: number): readonly Hoo
 }
 
 /** What a hook may do: update versions of its own connection, under the names that it allows. */
-export function scopeOfHook({ connectionId, version, versions }: HookDefinition): Scope {
+export function scopeOfHook({ connectionId, versions }: HookDefinition): Scope {
   return {
     actions: ['update'],
     connections: [connectionId],
-    // What the hook itself names needs no pattern: `latest` would be covered by none but its own.
-    versions: versions ? [...versions, version] : ['*'],
+    versions: versions ?? ['*'],
     fields: writableFields,
   }
 }

@@ -6,10 +6,10 @@ import { allows } from '../auth/caller.ts'
 import { holdsToken } from '../auth/token.ts'
 import { verifySignature } from '../auth/webhook-signature.ts'
 import { sha256, toHex } from '../crypto.ts'
-import { ok, type Refusal, type Result, refuse } from '../errors.ts'
+import { ok, type Refusal, type Result, refuse, tokenInBody } from '../errors.ts'
 import { type Mapped, parseEvent } from '../update/webhook-mapping.ts'
 import type { Capacity } from './capacity.ts'
-import { type DeliveryRow, maxPending, type Payload, rearmed, received } from './deliveries.ts'
+import { type DeliveryRow, type Payload, rearmed, received } from './deliveries.ts'
 import type { DeliveryStore } from './delivery-store.ts'
 import type { HookStore } from './hook-store.ts'
 import { type HookDefinition, type HookRow, mapFor } from './hooks.ts'
@@ -54,12 +54,14 @@ export class Reception {
 
   async receive(call: WebhookCall): Promise<Answer> {
     const { hooks, recorder } = this.#on
-    const claimed = hooks.get(call.hookId)
-    if (!claimed) return { result: refuse(noSuchHook) }
-    const sender = await this.#believe(call, claimed)
+    const asked = hooks.get(call.hookId)
+    if (!asked) return { result: refuse(noSuchHook) }
+    const sender = await this.#believe(call, asked)
     // What follows is decided in one go, by the hook as it is now.
     const hook = hooks.get(call.hookId)
     if (!hook) return { result: refuse(noSuchHook) }
+    // A secret that was taken away meanwhile vouches for nothing.
+    if (hook.secrets !== asked.secrets) return this.receive(call)
     if ('refusal' in sender) return recorder.refuse(forHook(call, hook), 'webhook', sender)
     const taken = this.#take(call, hook, sender)
     if (taken.ok) return recorder.answer(...taken.value)
@@ -81,6 +83,8 @@ export class Reception {
     const header = (name: string) => call.headers[name.toLowerCase()] ?? null
     if (verification.type !== 'token') {
       const secrets = hooks.secretsOf(hook, now())
+      // Nobody could be told from a forger, and a genuine sender must come back.
+      if (secrets.length === 0) return { refusal: { code: 'not-configured', failing: [] }, actor: anonymous }
       const signature = await verifySignature(verification, secrets, { header, body: call.body }, now())
       if (signature.valid) return { actor: actorOf(hook), messageId: signature.id }
       return { refusal: { code: 'invalid-signature', reason: signature.reason }, actor: anonymous }
@@ -93,6 +97,10 @@ export class Reception {
     const admission = road.admit({ ...call, credential, target: { connectionId }, trace: {} }, 'update', [])
     if ('refusal' in admission) return admission
     const { actor, token, rate } = admission
+    // Also where the event comes to nothing: it would be kept, and told of.
+    if (!allows(token.scope, 'update', connectionId, [])) {
+      return { refusal: { code: 'insufficient-scope' }, actor, rate }
+    }
     // All of the request is vouched for by the token, so an id in a header is as good as a signed one.
     return { actor, messageId: header('webhook-id') ?? header('idempotency-key') ?? undefined, token, rate }
   }
@@ -104,6 +112,9 @@ export class Reception {
     { actor, messageId, token, rate }: Believed,
   ): Result<Parameters<Recorder['answer']>> {
     const { deliveries, capacity, now, newId } = this.#on
+    // Whatever comes of it adds a record.
+    const unwritable = capacity.objection('read')
+    if (unwritable) return refuse(unwritable)
     if (call.refusal) return refuse(call.refusal)
     const { id: hookId, definition } = hook
     const digest = toHex(sha256(call.body))
@@ -134,13 +145,14 @@ export class Reception {
     }
     const full = capacity.objection('update')
     if (full) return refuse(full)
-    if (deliveries.countPending(hookId) >= maxPending) return refuse(queueFull)
+    if (!deliveries.hasRoom(hookId)) return refuse(queueFull)
 
     const mapped = mapFor(definition, event.value, call.headers)
     if (mapped.kind === 'ignored' && !before) return reply({}, 202, { deliveryId: null, state: 'ignored' })
     if (mapped.kind === 'change' && token && !covers(token, definition, mapped)) {
       return refuse({ code: 'insufficient-scope' })
     }
+    if (holdsToken(new TextDecoder().decode(call.body))) return refuse(tokenInBody)
     const id = before?.id ?? newId()
     const payload: Payload = { body: call.body, headers: call.headers }
     const entry: Partial<Entry> = {
@@ -153,13 +165,17 @@ export class Reception {
       const fresh = { id, hook: hookId, key, digest, requestId: call.requestId }
       const named = { messageId: messageId ?? null, token: token?.id ?? null }
       const row = before ?? received({ ...fresh, ...named }, definition.connectionId, seq, now())
-      this.#store({ ...row, ...named }, hook, mapped, seq)
+      // Before what may delete it.
       deliveries.putPayload(id, payload)
+      this.#store({ ...row, ...named }, hook, mapped, seq)
     })
   }
 
   /** Maps a dead delivery anew, by the hook as it is now; its record is `seq`. */
   replay(row: DeliveryRow, hook: HookRow, { body, headers }: Payload): Result<(seq: number) => void> {
+    const full = this.#on.capacity.objection('update')
+    if (full) return refuse(full)
+    if (!this.#on.deliveries.hasRoom(hook.id)) return refuse(queueFull)
     const event = parseEvent(body)
     if (!event.ok) return event
     const mapped = mapFor(hook.definition, event.value, headers)
@@ -219,7 +235,7 @@ const badMessageId: Refusal = invalid(
 const queueFull: Refusal = {
   code: 'rate-limited',
   retryAfterSeconds: fullRetrySeconds,
-  detail: `This hook has ${maxPending} deliveries waiting.`,
+  detail: 'Too many deliveries of this hook, or of its organisation, are waiting.',
 }
 const otherBody: Refusal = {
   code: 'delivery-conflict',

@@ -59,8 +59,9 @@ const migrations = [
    ) without rowid;
    create unique index deliveries_by_key on deliveries (hook, key);
    create index deliveries_by_hook on deliveries (hook, seq);
-   create index deliveries_unfinished on deliveries (state, ended_at) where state in ('pending', 'dead');
-   create table payloads (delivery text primary key, body blob not null, headers text not null);`,
+   create index deliveries_by_state on deliveries (hook, state, seq);
+   create table payloads (delivery text primary key, body blob not null, headers text not null);
+   create table deleted_hooks (id text primary key) without rowid;`,
 ]
 
 /** Makes the tables, or brings them up to date; one transaction must be around it. */

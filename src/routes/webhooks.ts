@@ -9,6 +9,7 @@ import { isHookId } from '../auth/hook-id.ts'
 import { bearerOf, parseToken, withoutTokens } from '../auth/token.ts'
 import type { Config } from '../env.ts'
 import { type Refusal, type Result, refuse } from '../errors.ts'
+import { withheld } from '../organisation/hooks.ts'
 import type { WebhookCall } from '../organisation/messages.ts'
 import { platformId } from '../update/connection-version.ts'
 import { answer, ask, problem, refusalOf } from './answer.ts'
@@ -16,9 +17,6 @@ import { type AppEnv, allow, clientOf, mediaRefusal, noQuery, readBounded, valid
 
 const maxEventBytes = 1024 * 1024
 const maxHeadersLength = 16 * 1024
-/** Credentials, and what stands on the way between the sender and here rather than with the sender. */
-const withheld = /^(authorization|cookie|proxy-authorization|x-real-ip|true-client-ip|cf-.*|x-forwarded-.*)$/
-
 export const webhooks = new Hono<AppEnv>()
 
 const path = '/:organisation_id/:hook_id'

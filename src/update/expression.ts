@@ -22,6 +22,8 @@ export type Yield = { ok: true; value: unknown } | { ok: false; why: string }
 const maxLength = 2048
 const maxExcerptLength = 100
 const maxLiteralLength = 100
+/** What is split into characters and joined again is so many times as long. */
+const maxSeparatorLength = 16
 /** How many values that are no literals one expression may put together: its result is so many times the event at most. */
 const maxCombined = 8
 
@@ -128,6 +130,8 @@ export function excerpt(text: string): string {
 interface Place {
   readable: readonly string[]
   within?: string
+  /** Whether what it yields is joined. */
+  joined?: boolean
   combined: { count: number }
 }
 
@@ -151,8 +155,12 @@ function wrongIn(node: ASTNode, place: Place): string | undefined {
     if (comprehensions.includes(method) && first)
       return wrongInComprehension(method, receiver, first, rest, place)
     if (methodsOfLiteral.includes(method)) {
-      if (first && !isShortText(first))
-        return `may use ${method}() only with a literal text of 1 to ${maxLiteralLength} characters`
+      const maxLength = method === 'join' ? maxSeparatorLength : maxLiteralLength
+      if (first && !isShortText(first, maxLength))
+        return `may use ${method}() only with a literal text of 1 to ${maxLength} characters`
+      // A text that was split and joined again is longer, and could be split and joined again.
+      if (method === 'join' && place.joined) return 'may not use join() within join()'
+      if (method === 'join') return firstWrong(nodes, { ...place, joined: true })
     } else if (!methods.includes(method)) {
       return `may not use ${method}()`
     }
@@ -176,7 +184,7 @@ function wrongInComprehension(
   if (place.readable.includes(variable)) return `may not call an element ${variable}`
   return (
     wrongIn(range, { ...place, within: name }) ??
-    firstWrong(body, { readable: [variable], within: name, combined: place.combined })
+    firstWrong(body, { ...place, readable: [variable], within: name })
   )
 }
 
@@ -192,8 +200,8 @@ function isNode(value: unknown): value is ASTNode {
   return typeof value === 'object' && value !== null && 'op' in value && 'args' in value
 }
 
-function isShortText({ op, args }: ASTNode): boolean {
-  return op === 'value' && typeof args === 'string' && args.length >= 1 && args.length <= maxLiteralLength
+function isShortText({ op, args }: ASTNode, maxLength: number): boolean {
+  return op === 'value' && typeof args === 'string' && args.length >= 1 && args.length <= maxLength
 }
 
 /** Errors that the library words by types and by what stands in the expression, never by a value. */

@@ -306,7 +306,13 @@ const refused: [expression: string, message: string][] = [
   ],
   ['event.s.split(event.s) == []', 'may use split() only with a literal text of 1 to 100 characters'],
   ["event.s.split('') == []", 'may use split() only with a literal text of 1 to 100 characters'],
-  ["event.l.join(event.s) == ''", 'may use join() only with a literal text of 1 to 100 characters'],
+  ["event.l.join(event.s) == ''", 'may use join() only with a literal text of 1 to 16 characters'],
+  [
+    `event.s.split('a').join('${'a'.repeat(17)}') == ''`,
+    'may use join() only with a literal text of 1 to 16 characters',
+  ],
+  ["event.s.split('a').join('aa').split('a').join('aa') == ''", 'may not use join() within join()'],
+  ["event.l.map(x, x.split('a').join('aa')).join('aa') == ''", 'may not use join() within join()'],
   [
     `event.s.contains('${'a'.repeat(101)}')`,
     'may use contains() only with a literal text of 1 to 100 characters',
