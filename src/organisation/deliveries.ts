@@ -57,6 +57,10 @@ export const maxTries = 12
 const maxAgeMs = 3 * dayMs
 /** How long a dead delivery keeps its payload. */
 export const keptMs = 30 * dayMs
+/** An organisation's newest dead keep theirs. */
+export const maxDeadPayloads = 1_000
+/** Of what is done, a longer patch is told of by the update's own records alone. */
+const maxDonePatch = 8 * 1024
 
 /** The row of an event that was just received. */
 export function received(
@@ -106,7 +110,8 @@ export function ended(
   closedBy: number | null,
   nowMs: number,
 ): DeliveryRow {
-  return { ...row, state, endedAt: nowMs, closedBy }
+  const patch = state === 'done' && (row.patch?.length ?? 0) > maxDonePatch ? null : row.patch
+  return { ...row, patch, state, endedAt: nowMs, closedBy }
 }
 
 /** Pauses of the scheduler, in times the backoff's base: 5 s after a first try, then four times as long, 6 h at most. */

@@ -11,6 +11,7 @@ import {
   type DeliveryState,
   ended,
   keptMs,
+  maxDeadPayloads,
   maxPending,
   maxPendingLength,
   maxPendingOfAll,
@@ -21,6 +22,8 @@ import type { Tables } from './tables.ts'
 
 /** An unknown outcome is looked into for 240 times the base; a delivery waits a little longer to hear of it. */
 const untilKnown = 250
+/** After so many deaths it is seen to that there are not too many payloads of the dead. */
+const countedDeaths = 100
 /** Rows that are dropped in one go. */
 const maxDropped = 1_000
 
@@ -36,6 +39,7 @@ export class DeliveryStore {
   readonly #ids = new Map<string, string>()
   /** When a payload has been kept long enough, or it is to be found out. */
   #sweepAt = 0
+  #deaths = countedDeaths
 
   constructor(
     on: { tables: Tables; queue: CommitQueue; agenda: Agenda },
@@ -130,6 +134,7 @@ export class DeliveryStore {
       if (state !== 'dead') this.#table.deletePayload(row.id)
     })
     if (state === 'dead') {
+      if (++this.#deaths >= countedDeaths) this.#agenda.noLaterThan('deliveries', nowMs)
       this.#sweepAt = Math.min(this.#sweepAt, nowMs + keptMs)
       this.#agenda.noLaterThan('deliveries', nowMs + keptMs)
     }
@@ -173,6 +178,10 @@ export class DeliveryStore {
     if (deleted !== undefined) {
       this.#queue.add(() => this.#table.dropDeleted(deleted, maxDropped))
       return nowMs
+    }
+    if (this.#deaths >= countedDeaths) {
+      this.#deaths = 0
+      this.#queue.add(() => this.#table.keepNewestDead(maxDeadPayloads))
     }
     if (nowMs >= this.#sweepAt) {
       const first = this.#table.firstDeath()

@@ -30,7 +30,7 @@ import {
   viewHook,
 } from './hooks.ts'
 import type { AdminCall } from './messages.ts'
-import { forHook, type Reception } from './reception.ts'
+import { forHook, type Reception, withoutSecrets } from './reception.ts'
 import { byAdmin } from './record.ts'
 
 /** What the desk works with. */
@@ -95,6 +95,7 @@ export class HookDesk extends RpcTarget {
     const row = this.#on.hooks.get(id)
     if (!row) return noSuchHook
     const definition = changeDefinition(row.definition, wanted)
+    if (JSON.stringify(definition) === JSON.stringify(row.definition)) return ok(this.#view(row))
     return objectionTo(definition) ?? this.#change(call, 'hook.changed', { ...row, definition })
   }
 
@@ -110,6 +111,12 @@ export class HookDesk extends RpcTarget {
     if (!row) return noSuchHook
     const { type } = row.definition.verification
     const secret = wanted.secret ?? secretFrom(type, random)
+    if (wanted.secret === undefined && hooks.hasPublicKey(row)) {
+      return invalid(
+        'secret',
+        'must be given: this hook has a public key, whose private half is with its sender',
+      )
+    }
     if (secret === undefined) return invalid('verification', 'asks for tokens of the gateway: rotate those')
     if (!isSecretFor(type, secret)) return invalid('secret', 'has not the form that this hook takes')
     const rotated = rotateHook(row, hooks.seal(id, secret), wanted.graceSeconds, now())
@@ -140,7 +147,7 @@ export class HookDesk extends RpcTarget {
         : await verifySignature(verification, hooks.secretsOf(row, now()), { header, body }, now())
     const event = parseEvent(body)
     if (!event.ok) return event
-    const mapped = mapFor(row.definition, event.value, headers)
+    const mapped = mapFor(row.definition, event.value, withoutSecrets(headers))
     return ok({
       verification: signature.valid ? { valid: true } : { valid: false, reason: signature.reason },
       state: mapped.kind === 'change' ? 'pending' : mapped.kind === 'ignored' ? 'ignored' : 'dead',

@@ -77,6 +77,12 @@ export class HookStore {
     return opened.flatMap(each => (each.opened ? [each.opened.secret] : []))
   }
 
+  /** Whether a hook is signed for with a key of which the gateway has the public half. */
+  hasPublicKey(row: HookRow): boolean {
+    const [newest] = row.secrets
+    return newest !== undefined && !!this.#open(row.id, newest.sealed)?.secret.reveal().startsWith('whpk_')
+  }
+
   /** Seals a secret for a hook with the newest key. */
   seal(id: string, secret: string): Uint8Array {
     return sealSecret(secret, this.#keys[0], 'hook', [this.#organisationId, id])

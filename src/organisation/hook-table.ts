@@ -142,6 +142,13 @@ export class HookTable {
     this.#sql.exec(`delete from payloads where delivery in (${dead})`, beforeMs, limit)
   }
 
+  /** Drops the payloads of all dead deliveries but the newest. */
+  keepNewestDead(limit: number): void {
+    const older = `select delivery from payloads cross join deliveries on id = delivery
+      where state = 'dead' order by ended_at desc limit -1 offset ?`
+    this.#sql.exec(`delete from payloads where delivery in (${older})`, limit)
+  }
+
   /** When the first dead delivery that has its payload still died, or null. Reads the key of every payload: cross join keeps that order. */
   firstDeath(): number | null {
     const select = `select min(ended_at) as at from payloads cross join deliveries on id = delivery where state = 'dead'`

@@ -14,7 +14,7 @@ import type { DeliveryStore } from './delivery-store.ts'
 import type { HookStore } from './hook-store.ts'
 import { type HookDefinition, type HookRow, mapFor } from './hooks.ts'
 import type { Answer, Origin, WebhookCall } from './messages.ts'
-import type { RateState } from './rates.ts'
+import { type RateState, Rates } from './rates.ts'
 import { type Actor, about, type Entry } from './record.ts'
 import type { Recorder } from './recorder.ts'
 import type { Road } from './road.ts'
@@ -44,9 +44,12 @@ interface Believed {
 /** Who is refused while the queue of a hook is full comes back after so long. */
 const fullRetrySeconds = 60
 const maxMessageIdLength = 256
+/** What a hook ignores has no key, so one event could be sent, and recorded, without end. */
+const maxIgnored = { requests: 600, windowSeconds: 60 }
 
 export class Reception {
   readonly #on: Desk
+  readonly #ignored = new Rates({ recall: () => undefined, remember: () => {} })
 
   constructor(desk: Desk) {
     this.#on = desk
@@ -64,7 +67,11 @@ export class Reception {
     if (hook.secrets !== asked.secrets) return this.receive(call)
     if ('refusal' in sender) return recorder.refuse(forHook(call, hook), 'webhook', sender)
     const taken = this.#take(call, hook, sender)
-    if (taken.ok) return recorder.answer(...taken.value)
+    if (taken.ok) {
+      const [entry, answer, also] = taken.value
+      const nothingNew = entry.event === 'webhook.duplicate' || entry.reason === 'ping'
+      return nothingNew ? recorder.repeat(entry, answer) : recorder.answer(entry, answer, also)
+    }
     const { rate } = sender
     const refused = { refusal: taken.refusal, actor: sender.actor, ...(rate ? { rate } : {}) }
     return recorder.refuse(forHook(call, hook), 'webhook', refused)
@@ -135,7 +142,9 @@ export class Reception {
     const event = parseEvent(call.body)
     if (!event.ok) return event
 
-    const key = messageId === undefined ? `sha256:${digest}` : `id:${messageId}`
+    // Of a token, its own: one must not take another's id.
+    const own = token ? `${token.id} ` : ''
+    const key = own + (messageId === undefined ? `sha256:${digest}` : `id:${messageId}`)
     const before = deliveries.find(hookId, key)
     if (before && before.digest !== digest) return refuse(otherBody)
     if (before && before.state !== 'dead') {
@@ -147,14 +156,22 @@ export class Reception {
     if (full) return refuse(full)
     if (!deliveries.hasRoom(hookId)) return refuse(queueFull)
 
-    const mapped = mapFor(definition, event.value, call.headers)
-    if (mapped.kind === 'ignored' && !before) return reply({}, 202, { deliveryId: null, state: 'ignored' })
+    // Who sends it again may have signed the body alone: what was said beside it stays.
+    const payload: Payload = (before && deliveries.payload(before.id)) ?? {
+      body: call.body,
+      headers: withoutSecrets(call.headers),
+    }
+    const mapped = mapFor(definition, event.value, payload.headers)
+    if (mapped.kind === 'ignored' && !before) {
+      const { allowed, state } = this.#ignored.take(hookId, maxIgnored, now())
+      if (!allowed) return refuse({ code: 'rate-limited', retryAfterSeconds: state.resetSeconds })
+      return reply({}, 202, { deliveryId: null, state: 'ignored' })
+    }
     if (mapped.kind === 'change' && token && !covers(token, definition, mapped)) {
       return refuse({ code: 'insufficient-scope' })
     }
     if (holdsToken(new TextDecoder().decode(call.body))) return refuse(tokenInBody)
     const id = before?.id ?? newId()
-    const payload: Payload = { body: call.body, headers: call.headers }
     const entry: Partial<Entry> = {
       event: before ? 'webhook.replayed' : 'webhook.received',
       delivery: id,
@@ -209,6 +226,13 @@ export function forHook(
 /** The hook as who acts. */
 export function actorOf({ id, definition }: HookRow): Actor {
   return { type: 'webhook', id, name: definition.name }
+}
+
+/** Headers as they may be kept: what bears the name of a secret is one that the sender shares with others. */
+export function withoutSecrets(headers: Payload['headers']): Payload['headers'] {
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name]) => !/token|secret|password|api-?key|auth/.test(name)),
+  )
 }
 
 function isMessageId(text: string): boolean {

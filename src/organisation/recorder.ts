@@ -44,6 +44,15 @@ export class Recorder {
     return believed(answer) ? { ...answer, receipt } : nameless(answer)
   }
 
+  /** Answers what is durable already, within the bounded rate of refusals' records: whoever repeats it adds no more. */
+  async repeat(entry: Entry, answer: Answer): Promise<Answer> {
+    if (this.mayRecordRefusal()) return this.answer(entry, answer)
+    return this.#on.queue.committed().then(
+      () => answer,
+      () => ({ ...answer, result: refuse({ code: 'audit-unavailable' }) }),
+    )
+  }
+
   /** Answers what was refused before anything was attempted, within the bounded rate of such records. */
   async refuse(
     call: Origin & { target?: object; delivery?: string },

@@ -103,11 +103,11 @@ hooks
 
 const delivery = `${organisation}/deliveries/:delivery_id`
 hooks
-  .use(delivery, allow('GET'))
+  .use(delivery, allow('GET'), knownDeliveryForm())
   .get(delivery, c => reply(c, 200, to => to.hooks.delivery(c.req.param('delivery_id'))))
 
 hooks
-  .use(`${delivery}/replay`, allow('POST'))
+  .use(`${delivery}/replay`, allow('POST'), knownDeliveryForm())
   .post(`${delivery}/replay`, c =>
     reply(c, 202, to => to.hooks.replay(adminCall(c), c.req.param('delivery_id'))),
   )
@@ -117,6 +117,14 @@ function knownHookForm(): MiddlewareHandler<AppEnv> {
     if (hasHookIdForm(c.req.param('hook_id') ?? '')) return next()
     const message = 'must be the id of a hook: 24 characters of 0-9 A-Z a-z'
     return problem(c, { code: 'invalid-path', fields: [{ field: 'hook_id', message }] })
+  }
+}
+
+function knownDeliveryForm(): MiddlewareHandler<AppEnv> {
+  return async function knownDeliveryForm(c, next) {
+    if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(c.req.param('delivery_id') ?? '')) return next()
+    const message = 'must be the id of a delivery: a UUID in lower case'
+    return problem(c, { code: 'invalid-path', fields: [{ field: 'delivery_id', message }] })
   }
 }
 
