@@ -39,10 +39,11 @@ export function requestId(): MiddlewareHandler<AppEnv> {
     const usable = /^[A-Za-z0-9._-]{1,128}$/.test(claimed) && withoutTokens(claimed) === claimed
     const id = usable ? claimed : uuidv7(Date.now())
     c.set('requestId', id)
-    await next()
+    // Before there is an answer: each header that is set on a finished one makes it anew.
     c.header('X-Request-Id', id)
     c.header('Cache-Control', 'no-store')
     c.header('X-Content-Type-Options', 'nosniff')
+    return next()
   }
 }
 
