@@ -6,6 +6,7 @@ import { zValidator } from '@hono/zod-validator'
 import type { Context, MiddlewareHandler } from 'hono'
 import type * as z from 'zod/mini'
 import { type Credential, withoutTokens } from '../auth/token.ts'
+import { readBody } from '../body.ts'
 import { uuidv7 } from '../crypto.ts'
 import { type Config, readConfig } from '../env.ts'
 import { ok, type Refusal, type Result, refuse } from '../errors.ts'
@@ -96,10 +97,11 @@ export function jsonBody(
   { empty, mediaType = 'application/json' }: { empty?: string; mediaType?: string } = {},
 ): MiddlewareHandler<AppEnv> {
   return async function jsonBody(c, next) {
-    const bytes = await readBounded(c.req.raw, limitBytes)
+    const { body, headers } = c.req.raw
+    const bytes = await readBody(body, limitBytes, headers.get('Content-Length'))
     if (!bytes) return refused(c, { code: 'body-too-large', limitBytes })
     const nothing = empty !== undefined && bytes.byteLength === 0
-    const refusal = nothing ? undefined : mediaRefusal(c.req.raw.headers, mediaType)
+    const refusal = nothing ? undefined : mediaRefusal(headers, mediaType)
     if (refusal) return refused(c, refusal)
     const text = nothing ? ok(empty) : jsonText(bytes)
     if (!text.ok) return refused(c, text.refusal)
@@ -107,18 +109,6 @@ export function jsonBody(
     Object.assign(c.req.bodyCache, { text: Promise.resolve(text.value) })
     return next()
   }
-}
-
-/** At most `limitBytes` of a body, counted as they arrive; undefined past that, and the rest is not read. */
-async function readBounded(request: Request, limitBytes: number): Promise<Uint8Array | undefined> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
-    length += chunk.byteLength
-    if (length > limitBytes) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }
 
 function mediaRefusal(headers: Headers, mediaType: string): Refusal | undefined {
