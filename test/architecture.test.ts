@@ -27,7 +27,7 @@ const arrows: Record<string, readonly string[]> = {
   update: ['base'],
   base: [],
 }
-const base = ['src/crypto.ts', 'src/errors.ts', 'src/env.ts']
+const base = ['src/body.ts', 'src/crypto.ts', 'src/errors.ts', 'src/env.ts']
 const organisation = 'src/organisation/organisation.ts'
 const forward = 'src/upstream/forward.ts'
 /** What calls the receiver of alerts: the object, and the edge where the object's log takes no record. */

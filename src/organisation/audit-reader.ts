@@ -1,57 +1,66 @@
 /**
  * Owns reading the log: a page, one record, an export. Gives out the exact strings that were hashed; never writes.
  */
-import type { AuditFilter, AuditQuery } from './audit-query.ts'
+import type { AuditQuery } from './audit-query.ts'
 import type { Tables } from './tables.ts'
 
-const exportPage = 500
+/** After so many records a page looks no further, a few milliseconds at most; after so many an export before it lets others go first. */
+const maxLooked = 2_500
+const exportStretch = 500
 
-/** A page of exact record strings, newest first; `next` is the `before` of the page after it, null at the end. */
+/** Exact record strings, newest first; `next` is the `before` of the page after it, null at the end. */
 export interface AuditPage {
   records: string[]
   next: number | null
 }
 
+/** Fewer than asked for, or none, with a `next`, is what a page holds that has looked at all that one page may. */
 export function auditPage(tables: Tables, query: AuditQuery): AuditPage {
   const { limit = 100, after = 0, before = Number.MAX_SAFE_INTEGER, ...filter } = query
-  const rows = tables.records(filter, { after, before }, 'desc', limit + 1)
-  const page = rows.slice(0, limit)
-  return {
-    records: page.map(row => row.record),
-    next: rows.length > limit ? (page.at(-1)?.seq ?? null) : null,
+  if (!tables.exist) return { records: [], next: null }
+  const found: { seq: number; record: string }[] = []
+  let rest = tables.search.narrow(filter, { after, before })
+  let looked = 0
+  while (rest && looked < maxLooked && found.length <= limit) {
+    const size = Math.min(looked + limit + 1, maxLooked - looked)
+    const stretch = tables.search.next(filter, rest, 'desc', { size, most: limit + 1 - found.length })
+    found.push(...stretch.found)
+    rest = stretch.rest
+    looked += size
   }
+  const page = found.slice(0, limit)
+  const next = found.length > limit ? page.at(-1)?.seq : rest?.before
+  return { records: page.map(({ record }) => record), next: next ?? null }
 }
 
 /**
  * Every record that matches, up to number `size`, oldest first, each as its exact bytes and a line feed. Read in pages as
- * the reader asks for them, so that a long log neither fills memory nor holds up the object.
+ * the reader asks for them, so that a long log neither fills memory nor holds up the object. `pause` is waited for where a
+ * page holds nothing.
  */
-export function auditExport(tables: Tables, query: AuditQuery, size: number): ReadableStream<Uint8Array> {
+export function auditExport(
+  tables: Tables,
+  query: AuditQuery,
+  size: number,
+  pause: () => Promise<void>,
+): ReadableStream<Uint8Array> {
   const { limit: _, after = 0, before = Number.MAX_SAFE_INTEGER, ...filter } = query
-  const pages = exportPages(tables, filter, after, Math.min(before, size + 1))
+  const end = Math.min(before, size + 1)
+  let rest = tables.exist ? tables.search.narrow(filter, { after, before: end }) : undefined
   const encoder = new TextEncoder()
   return new ReadableStream({
     type: 'bytes',
-    pull(controller) {
-      const { value, done } = pages.next()
-      if (!done) return controller.enqueue(encoder.encode(value))
+    async pull(controller) {
+      for (; rest; await pause()) {
+        const most = Number.MAX_SAFE_INTEGER
+        const stretch = tables.search.next(filter, rest, 'asc', { size: exportStretch, most })
+        rest = stretch.rest
+        const lines = stretch.found.map(({ record }) => `${record}\n`).join('')
+        if (lines !== '') return controller.enqueue(encoder.encode(lines))
+      }
       controller.close()
       // A reader that waits with a buffer of its own still needs an answer after the close.
       controller.byobRequest?.respond(0)
     },
   })
-}
-
-function* exportPages(
-  tables: Tables,
-  filter: AuditFilter,
-  after: number,
-  before: number,
-): Generator<string, undefined> {
-  for (let last = after; ; ) {
-    const rows = tables.records(filter, { after: last, before }, 'asc', exportPage)
-    if (rows.length > 0) yield rows.map(row => `${row.record}\n`).join('')
-    if (rows.length < exportPage) return undefined
-    last = rows.at(-1)?.seq ?? last
-  }
 }

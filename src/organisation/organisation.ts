@@ -249,7 +249,7 @@ export class Organisation extends DurableObject<Env> {
   /** What the log holds when this is called. */
   async auditExport(query: AuditQuery): Promise<ReadableStream<Uint8Array>> {
     await this.#commit(() => undefined)
-    return auditExport(this.#tables, query, this.#log.size)
+    return auditExport(this.#tables, query, this.#log.size, () => this.ctx.storage.sync())
   }
 
   /** Called hourly: reads the probe, and tells the directory how this organisation stands. */

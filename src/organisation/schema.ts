@@ -62,6 +62,13 @@ const migrations = [
    create index deliveries_by_state on deliveries (hook, state, seq);
    create table payloads (delivery text primary key, body blob not null, headers text not null);
    create table deleted_hooks (id text primary key) without rowid;`,
+  // An attempt stands in no index: it is found by the record that closes it, see record-search.ts.
+  `drop index records_by_actor;
+   drop index records_by_connection;
+   drop index records_by_request;
+   create index records_by_actor on records (actor) where event <> 'update.attempted';
+   create index records_by_connection on records (connection_id) where event <> 'update.attempted';
+   create index records_by_request on records (request_id) where event <> 'update.attempted';`,
 ]
 
 /** Makes the tables, or brings them up to date; one transaction must be around it. */

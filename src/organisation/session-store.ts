@@ -57,6 +57,11 @@ export class SessionStore {
   /** Of the requests that try it, or learned of it: what they left open at the platform they may look into. */
   readonly #passes = new WeakSet<object>()
   #row: SessionRow | undefined
+  /**
+   * What `#row.sealed` holds, from its first send until that row changes: a session that was set anew, deleted or read anew
+   * is forgotten here with the row. As long as it is the row's, opening it again would give the same.
+   */
+  #opened: { sealed: Uint8Array; header: Secret } | undefined
 
   constructor(
     tables: Tables,
@@ -75,6 +80,7 @@ export class SessionStore {
   load(): void {
     this.#organisationId = this.#tables.organisation()?.id ?? ''
     this.#row = this.#tables.session()
+    this.#opened = undefined
     this.#tryAt = (this.#row?.lastRejectedAt ?? 0) + this.#restMs
   }
 
@@ -126,6 +132,9 @@ export class SessionStore {
         detail: 'The gateway holds no platform session for this organisation.',
       })
     }
+    if (this.#opened?.sealed === row.sealed) {
+      return ok({ cookie: this.#opened.header, generation: row.generation })
+    }
     const opened = openSession(row.sealed, this.#keys, this.#organisationId, this.#baseUrl)
     if (!opened) {
       const detail =
@@ -133,6 +142,7 @@ export class SessionStore {
       return refuse({ code: 'session-missing', detail })
     }
     if (opened.key > 0) this.#put({ ...row, sealed: this.#seal(opened.header.reveal()) })
+    else this.#opened = { sealed: row.sealed, header: opened.header }
     return ok({ cookie: opened.header, generation: row.generation })
   }
 
@@ -230,6 +240,7 @@ export class SessionStore {
 
   #put(row: SessionRow): void {
     this.#row = row
+    if (this.#opened?.sealed !== row.sealed) this.#opened = undefined
     this.#queue.add(() => this.#tables.putSession(row))
   }
 }

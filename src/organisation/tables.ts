@@ -1,12 +1,13 @@
 /**
- * Owns every statement over an organisation's object; the schema is in schema.ts. Rows in, rows out.
+ * Owns every statement over an organisation's object; the schema is in schema.ts, and what finds
+ * records by what they say in record-search.ts. Rows in, rows out.
  * Never decides and never waits; who calls sees to the transaction.
  */
 import { writableFields } from '../update/writable.ts'
-import type { AuditFilter } from './audit-query.ts'
 import type { IdempotencyRow } from './idempotency.ts'
 import type { RateWindow } from './rates.ts'
 import { closes } from './record.ts'
+import { RecordSearch } from './record-search.ts'
 import { migrate } from './schema.ts'
 import type { SessionRow } from './session.ts'
 import type { TokenRow } from './tokens.ts'
@@ -37,12 +38,10 @@ export interface DueRow {
   at: number
 }
 
-/** The events of which every admitted request leaves exactly one; one that its scope forbade leaves a `.denied`. */
-const requests = `'update.attempted', 'update.rejected', 'update.replayed', 'update.unchanged', 'read.succeeded', 'read.failed', 'read.rejected',
-  'webhook.received', 'webhook.ignored', 'webhook.duplicate', 'webhook.replayed', 'webhook.rejected'`
-
 export class Tables {
   readonly #sql: SqlStorage
+  /** Finds records; only of an organisation that exists. */
+  readonly search: RecordSearch
 
   #exist: boolean
   /** As it was after the last record. */
@@ -50,6 +49,7 @@ export class Tables {
 
   constructor(sql: SqlStorage) {
     this.#sql = sql
+    this.search = new RecordSearch(sql)
     this.#exist = false
     this.lookAgain()
   }
@@ -302,76 +302,15 @@ export class Tables {
     return this.#read<{ intent: string | null }>(select, seq)[0]?.intent ?? null
   }
 
-  /** The last record of an actor that says that it was let in. */
-  lastAccepted(actor: string): { seq: number; time: number } | null {
-    const where = `actor = ? and event not like '%.denied' and event not like '%.rejected'`
-    const select = `select seq, time from records where ${where} order by seq desc limit 1`
-    return this.#read<{ seq: number; time: number }>(select, actor)[0] ?? null
-  }
-
   /** When a token's window of its rate opened, and how many of its requests the log holds since. */
   rateWindow(token: string): RateWindow | undefined {
-    const window = 'select started_at as startedAt from rates where token = ?'
-    const found = this.#read<{ startedAt: number }>(window, token)[0]
-    if (!found) return undefined
-    const select = `select count(*) as used from records where actor = ? and seq >= ? and (event in (${requests}) or
-      event like '%.denied' and json_extract(record, '$.reason') = 'insufficient-scope')`
-    const from = this.#firstFrom(found.startedAt)
-    return { ...found, ...this.#sql.exec<{ used: number }>(select, token, from).one() }
+    const select = 'select started_at as startedAt from rates where token = ?'
+    const found = this.#read<{ startedAt: number }>(select, token)[0]
+    return found && { ...found, used: this.search.requests(token, found.startedAt) }
   }
 
   putRate(token: string, startedAt: number): void {
     this.#put('rates', token, startedAt)
-  }
-
-  /** At most `limit` records that match and lie strictly between two numbers, newest or oldest first. */
-  records(
-    filter: AuditFilter,
-    range: { after: number; before: number },
-    order: 'asc' | 'desc',
-    limit: number,
-  ): { seq: number; record: string }[] {
-    const conditions = ['seq > ?', 'seq < ?']
-    const bindings: (string | number)[] = [
-      Math.max(range.after, filter.since === undefined ? 0 : this.#firstFrom(filter.since) - 1),
-      Math.min(
-        range.before,
-        filter.until === undefined ? Number.MAX_SAFE_INTEGER : this.#firstFrom(filter.until),
-      ),
-    ]
-    const equal = (column: string, value: string | undefined) => {
-      if (value === undefined) return
-      conditions.push(`${column} = ?`)
-      bindings.push(value)
-    }
-    if (filter.event?.endsWith('.*')) {
-      conditions.push('event >= ? and event < ?')
-      const stem = filter.event.slice(0, -2)
-      bindings.push(`${stem}.`, `${stem}/`)
-    } else {
-      equal('event', filter.event)
-    }
-    equal(`substr(event, instr(event, '.') + 1)`, filter.outcome)
-    equal('actor', filter.actor)
-    equal('connection_id', filter.connectionId)
-    equal('version', filter.version)
-    equal('request_id', filter.requestId)
-    const where = conditions.join(' and ')
-    const select = `select seq, record from records where ${where} order by seq ${order} limit ?`
-    return this.#read<{ seq: number; record: string }>(select, ...bindings, limit)
-  }
-
-  /** The number of the first record at or after a time, one past the last where there is none. Time rises with seq. */
-  #firstFrom(timeMs: number): number {
-    let low = 1
-    let high = (this.lastRecord()?.seq ?? 0) + 1
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2)
-      const row = this.#sql.exec<{ time: number }>('select time from records where seq = ?', middle).one()
-      if (row.time < timeMs) low = middle + 1
-      else high = middle
-    }
-    return low
   }
 }
 

@@ -64,12 +64,12 @@ export class TokenStore {
   }
 
   view(row: TokenRow, nowMs: number): TokenView {
-    return viewToken(row, this.#tables.lastAccepted(row.id)?.time ?? null, nowMs)
+    return viewToken(row, this.#tables.search.lastAccepted(row.id)?.time ?? null, nowMs)
   }
 
   /** The last record that let a token in, for who has to judge what a leaked one did. */
   lastAccepted(id: string): { time: string; seq: number } | null {
-    const last = this.#tables.lastAccepted(id)
+    const last = this.#tables.search.lastAccepted(id)
     return last && { time: instant(last.time), seq: last.seq }
   }
 

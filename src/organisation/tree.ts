@@ -10,7 +10,7 @@ export const hashBytes = 32
 
 /** SHA-256(0x00 ‖ record bytes). */
 export function leafHash(record: string | Uint8Array): Uint8Array {
-  return sha256(leafPrefix, record)
+  return typeof record === 'string' ? sha256(`\0${record}`) : sha256(leafPrefix, record)
 }
 
 /** SHA-256(0x01 ‖ left ‖ right). */

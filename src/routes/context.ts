@@ -6,6 +6,7 @@ import { zValidator } from '@hono/zod-validator'
 import type { Context, MiddlewareHandler } from 'hono'
 import type * as z from 'zod/mini'
 import { type Credential, withoutTokens } from '../auth/token.ts'
+import { readBody } from '../body.ts'
 import { uuidv7 } from '../crypto.ts'
 import { type Config, readConfig } from '../env.ts'
 import { ok, type Refusal, type Result } from '../errors.ts'
@@ -40,10 +41,11 @@ export function requestId(): MiddlewareHandler<AppEnv> {
     const usable = /^[A-Za-z0-9._-]{1,128}$/.test(claimed) && withoutTokens(claimed) === claimed
     const id = usable ? claimed : uuidv7(Date.now())
     c.set('requestId', id)
-    await next()
+    // Before there is an answer: each header that is set on a finished one makes it anew.
     c.header('X-Request-Id', id)
     c.header('Cache-Control', 'no-store')
     c.header('X-Content-Type-Options', 'nosniff')
+    return next()
   }
 }
 
@@ -105,10 +107,11 @@ export function jsonBody(
   { empty, mediaType = 'application/json' }: { empty?: string; mediaType?: string } = {},
 ): MiddlewareHandler<AppEnv> {
   return async function jsonBody(c, next) {
-    const bytes = await readBounded(c.req.raw, limitBytes)
+    const { body, headers } = c.req.raw
+    const bytes = await readBody(body, limitBytes, headers.get('Content-Length'))
     if (!bytes) return refused(c, { code: 'body-too-large', limitBytes })
     const nothing = empty !== undefined && bytes.byteLength === 0
-    const refusal = nothing ? undefined : mediaRefusal(c.req.raw.headers, mediaType)
+    const refusal = nothing ? undefined : mediaRefusal(headers, mediaType)
     if (refusal) return refused(c, refusal)
     const text = nothing ? ok(empty) : readJson(bytes, jsonText)
     if (!text.ok) return refused(c, text.refusal)
@@ -116,18 +119,6 @@ export function jsonBody(
     Object.assign(c.req.bodyCache, { text: Promise.resolve(text.value) })
     return next()
   }
-}
-
-/** At most `limitBytes` of a body, counted as they arrive; undefined past that, and the rest is not read. */
-export async function readBounded(request: Request, limitBytes: number): Promise<Uint8Array | undefined> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
-    length += chunk.byteLength
-    if (length > limitBytes) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }
 
 export function mediaRefusal(headers: Headers, mediaType: string): Refusal | undefined {

@@ -195,7 +195,8 @@ function paths(): Json {
         organisation,
         {
           200: {
-            description: 'A page, newest first; or everything, oldest first, one record a line',
+            description:
+              'A page, newest first, which may be short or empty: next, unless null, is the before of the one after it. Or everything, oldest first, one record a line',
             content: {
               'application/json': { schema: {} },
               'application/x-ndjson': { schema: { type: 'string' } },

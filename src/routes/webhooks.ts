@@ -7,13 +7,14 @@ import { Hono } from 'hono/tiny'
 import * as z from 'zod/mini'
 import { isHookId } from '../auth/hook-id.ts'
 import { bearerOf, parseToken, withoutTokens } from '../auth/token.ts'
+import { readBody } from '../body.ts'
 import type { Config } from '../env.ts'
 import { type Refusal, type Result, refuse } from '../errors.ts'
 import { withheld } from '../organisation/hooks.ts'
 import type { WebhookCall } from '../organisation/messages.ts'
 import { platformId } from '../update/connection-version.ts'
 import { answer, ask, problem, refusalOf } from './answer.ts'
-import { type AppEnv, allow, clientOf, mediaRefusal, noQuery, readBounded, validPath } from './context.ts'
+import { type AppEnv, allow, clientOf, mediaRefusal, noQuery, validPath } from './context.ts'
 
 const maxEventBytes = 1024 * 1024
 const maxHeadersLength = 16 * 1024
@@ -31,7 +32,7 @@ webhooks
     if (!key.ok) return problem(c, key.refusal)
     // Made up: nobody is asked, and nothing is read.
     if (!isHookId(key.value, organisationId, hookId)) return problem(c, noSuchHook)
-    const body = await readBounded(c.req.raw, maxEventBytes)
+    const body = await readBody(c.req.raw.body, maxEventBytes, c.req.header('Content-Length') ?? null)
     const refusal: Refusal | undefined = body
       ? mediaRefusal(c.req.raw.headers, 'application/json')
       : { code: 'body-too-large', limitBytes: maxEventBytes }

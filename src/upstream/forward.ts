@@ -2,6 +2,7 @@
  * Owns the one call to the platform, and is called by the organisation's object alone: where the cookie can go is
  * answered by who imports this file. Never follows a redirect, never caches, never retries, never throws.
  */
+import { readBody } from '../body.ts'
 import { retryAfterSeconds } from './headers.ts'
 import { fetchArguments, type UpstreamRequest } from './request.ts'
 import type { Reply } from './verdict.ts'
@@ -19,7 +20,7 @@ export async function forward(
   const timer = setTimeout(() => abort.abort(), timeoutMs)
   try {
     const response = await fetcher(url, { ...init, signal: abort.signal })
-    const body = await readBounded(response)
+    const body = await textOf(response)
     if (body === undefined) return { kind: 'oversized', status: response.status }
     return {
       kind: 'answered',
@@ -37,18 +38,11 @@ export async function forward(
   }
 }
 
-/** The body as text, or undefined past 128 KiB, counted as it is read. Throws where the connection breaks. */
-async function readBounded(response: Response): Promise<string | undefined> {
-  if (!response.body) return ''
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of response.body as ReadableStream<Uint8Array>) {
-    length += chunk.byteLength
-    if (length > maxAnswerBytes) return undefined
-    chunks.push(chunk)
-  }
+/** The body as text, or undefined past 128 KiB. Throws where the connection breaks. */
+async function textOf({ body, headers }: Response): Promise<string | undefined> {
+  const bytes = await readBody(body, maxAnswerBytes, headers.get('Content-Length'))
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks))
+    return bytes && new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {
     // What is not UTF-8 is no JSON either, and nothing of it is passed on.
     return ''

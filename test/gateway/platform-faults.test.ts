@@ -78,6 +78,16 @@ describe('an answer that does not come, or not as it should', () => {
     ['slow', { kind: 'slow', ms: 20 }, { status: 200, outcome: 'applied', applied: true }],
     ['byte by byte', { kind: 'trickle', ms: 0 }, { status: 200, outcome: 'applied', applied: true }],
     [
+      'of no said length',
+      { kind: 'framed', how: 'chunked' },
+      { status: 200, outcome: 'applied', applied: true },
+    ],
+    [
+      'of more than its said length, being packed',
+      { kind: 'framed', how: 'gzip' },
+      { status: 200, outcome: 'applied', applied: true },
+    ],
+    [
       'lost before it was applied',
       { kind: 'drop-before' },
       { status: 502, code: 'upstream-unreachable', outcome: 'unknown', applied: false },

@@ -10,6 +10,7 @@ const storageOf = (className: string, name: string) =>
 test('an organisation and a directory from before sessions had an owner are brought up to date', async () => {
   const expiresAt = new Date(Date.now() + 86_400_000).toISOString()
   const made = await gateway.organisation({ expiresAt })
+  expect((await put(gateway, made)).status).toBe(200)
   const organisation = await storageOf('Organisation', made.id)
   for (const column of ['owner', 'expires_at', 'probe']) {
     await organisation.exec(`alter table session drop column ${column}`)
@@ -18,6 +19,14 @@ test('an organisation and a directory from before sessions had an owner are brou
     await organisation.exec(`drop table ${table}`)
   await organisation.exec(`delete from due where kind = 'expiries'`)
   await organisation.exec(`update tokens set scope = json_remove(scope, '$.fields')`)
+  for (const [name, column] of [
+    ['records_by_actor', 'actor'],
+    ['records_by_connection', 'connection_id'],
+    ['records_by_request', 'request_id'],
+  ]) {
+    await organisation.exec(`drop index ${name}`)
+    await organisation.exec(`create index ${name} on records (${column})`)
+  }
   await organisation.exec('update schema set version = 2')
   const directory = await storageOf('Directory', 'directory')
   await directory.exec('alter table organisations drop column bytes')
@@ -28,6 +37,14 @@ test('an organisation and a directory from before sessions had an owner are brou
   expect(json).toMatchObject({ state: 'active', generation: 1, owner: null, expiresAt: null })
   const { organisations } = (await gateway.admin('GET', '/organisations')).json
   expect(organisations).toMatchObject([{ id: made.id, storage: { bytes: 0 } }])
+  // Attempts from before and since are found without an entry in any index.
+  const audit = await gateway.admin('GET', `/organisations/${made.id}/audit?connectionId=CONN1`)
+  expect(audit.json.records.map(({ event }: { event: string }) => event)).toEqual([
+    'update.succeeded',
+    'update.attempted',
+    'update.succeeded',
+    'update.attempted',
+  ])
   // A token from before there were warnings is warned of all the same.
   while (!(await eventsOf(gateway, made.id)).includes('token.expiring')) {
     await new Promise(resolve => setTimeout(resolve, 20))

@@ -2,6 +2,7 @@
 // when: the stand-in's queue does, and it never changes a version itself: `behave` does.
 import type { ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
 import { type Answer, refusal } from './versions.ts'
 
 /** "Applied" means: handled as the platform would, so an update that it refuses changes nothing. */
@@ -20,6 +21,8 @@ export type Fault =
   | { kind: 'half' }
   /** Applied; the body comes byte by byte. */
   | { kind: 'trickle'; ms: number }
+  /** Behaves; the body comes without a length, or packed, with the length that it has so. */
+  | { kind: 'framed'; how: 'chunked' | 'gzip' }
   /**
    * Not applied. Leads to the stand-in itself unless `location` says otherwise, so that following it shows.
    */
@@ -100,6 +103,14 @@ export async function misbehave(fault: Fault, exchange: Exchange): Promise<void>
       }
       response.end()
       return
+    }
+    case 'framed': {
+      const { status, body } = behave()
+      const text = JSON.stringify(body)
+      if (fault.how === 'chunked') return void response.writeHead(status, JSON_TYPE).end(text)
+      const packed = gzipSync(text)
+      const headers = { ...JSON_TYPE, 'Content-Encoding': 'gzip', 'Content-Length': packed.length }
+      return void response.writeHead(status, headers).end(packed)
     }
     case 'redirect':
       return send(response, fault.status ?? 302, '', {
