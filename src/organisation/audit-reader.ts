@@ -28,7 +28,11 @@ export function auditPage(tables: Tables, query: AuditQuery): AuditPage {
  */
 export function auditExport(tables: Tables, query: AuditQuery, size: number): ReadableStream<Uint8Array> {
   const { limit: _, after = 0, before = Number.MAX_SAFE_INTEGER, ...filter } = query
-  const pages = exportPages(tables, filter, after, Math.min(before, size + 1))
+  return streamOf(exportPages(tables, filter, after, Math.min(before, size + 1)))
+}
+
+/** Texts as a stream of bytes, each made when the reader asks for it. */
+export function streamOf(pages: Iterator<string, undefined>): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
   return new ReadableStream({
     type: 'bytes',

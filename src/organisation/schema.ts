@@ -62,6 +62,7 @@ const migrations = [
    create index deliveries_by_state on deliveries (hook, state, seq);
    create table payloads (delivery text primary key, body blob not null, headers text not null);
    create table deleted_hooks (id text primary key) without rowid;`,
+  `create table signing_key (only_row integer primary key check (only_row = 1), public_key text not null);`,
 ]
 
 /** Makes the tables, or brings them up to date; one transaction must be around it. */
