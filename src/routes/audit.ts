@@ -39,7 +39,7 @@ audit.use(`${log}/checkpoint`, allow('GET')).get(`${log}/checkpoint`, async c =>
 audit.use(`${log}/leaves`, allow('GET')).get(`${log}/leaves`, async c => {
   const stream = await evidence(c, async organisation => organisation.leaves())
   if (!stream.ok) return problem(c, stream.refusal)
-  return c.body(stream.value, 200, { 'Content-Type': 'text/plain; charset=UTF-8' })
+  return c.body(stream.value, 200, { 'Content-Type': 'text/plain;charset=UTF-8' })
 })
 
 audit

@@ -85,7 +85,7 @@ export async function examine(
   }
   const promised = Math.max(0, ...checkpoints.map(({ size }) => size), ...receipts.keys())
   const finding =
-    forked ?? (deviation ? named(deviation) : line < promised ? cutOff(line, promised) : undefined)
+    forked ?? (deviation ? named(deviation, promised) : line < promised ? cutOff(line, promised) : undefined)
   return { records: line, covered, finding }
 }
 
@@ -102,18 +102,19 @@ function witnessAgainst(leaf: Buffer, known: Buffer | undefined, receipt: string
 }
 
 /** The next line tells a change from a removal and from an insertion: after those, the numbers are shifted. */
-function named({ at, seq, witness, torn, next, foundAt }: Deviation): string {
+function named({ at, seq, witness, torn, next, foundAt }: Deviation, promised: number): string {
   const because = witness === undefined ? '' : `: its bytes do not hash to ${witness}`
   if (torn) return `record ${at} was cut off: the file ends in the middle of line ${at}`
   if (seq > at && foundAt !== undefined) {
     return `record ${at} was swapped: it stands in line ${foundAt}, and in line ${at} stands record ${seq}`
   }
-  if (next === at) return `a record was inserted before record ${at}: line ${at} is not in the log${because}`
+  if (next === at) return `a record was inserted before record ${at}: line ${at} is one too many${because}`
   if (seq > at && next !== at + 1) {
     const gap = seq === at + 1 ? `record ${at} was` : `records ${at} to ${seq - 1} were`
     return `${gap} removed: line ${at} holds record ${seq}`
   }
-  if (seq < at && next !== at + 1) {
+  const surplus = next === undefined ? at > promised : next !== at + 1
+  if (seq < at && surplus) {
     return `a record was inserted before record ${at}: line ${at} holds record ${seq} again`
   }
   return `record ${at} was changed (line ${at})${because || ': it does not begin with its number'}`

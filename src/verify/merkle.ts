@@ -2,19 +2,23 @@
  * Owns the verifier's half of the hash tree: the root over leaves as they come, and the checks of both kinds of proof. Written
  * apart from the code that makes them. Never reads a file.
  */
-import { createHash } from 'node:crypto'
-
-const leafPrefix = new Uint8Array([0])
-const nodePrefix = new Uint8Array([1])
+import { hash } from 'node:crypto'
 
 /** RFC 6962, section 2.1: SHA-256(0x00 ‖ record bytes). */
 export function leafHash(record: Uint8Array): Buffer {
-  return createHash('sha256').update(leafPrefix).update(record).digest()
+  const bytes = Buffer.allocUnsafe(1 + record.byteLength)
+  bytes[0] = 0
+  bytes.set(record, 1)
+  return hash('sha256', bytes, 'buffer')
 }
 
 /** RFC 6962, section 2.1: SHA-256(0x01 ‖ left ‖ right). */
 function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
-  return createHash('sha256').update(nodePrefix).update(left).update(right).digest()
+  const bytes = Buffer.allocUnsafe(1 + left.byteLength + right.byteLength)
+  bytes[0] = 1
+  bytes.set(left, 1)
+  bytes.set(right, 1 + left.byteLength)
+  return hash('sha256', bytes, 'buffer')
 }
 
 /** A tree that grows leaf by leaf, and holds no more than one hash a level. */
@@ -35,7 +39,7 @@ export class Tree {
   /** Of no leaves it is SHA-256 of nothing. */
   get root(): Buffer {
     const last = this.#perfect.at(-1)
-    if (!last) return createHash('sha256').digest()
+    if (!last) return hash('sha256', '', 'buffer')
     return this.#perfect.slice(0, -1).reduceRight((right: Buffer, left) => nodeHash(left, right), last)
   }
 }
@@ -50,17 +54,17 @@ export function includes(
 ): boolean {
   if (index >= size) return false
   const at = { first: index, last: size - 1 }
-  let hash = leaf
+  let node = leaf
   for (const sibling of proof) {
     if (at.last === 0) return false
-    if (isLeftNode(at)) hash = nodeHash(hash, sibling)
+    if (isLeftNode(at)) node = nodeHash(node, sibling)
     else {
-      hash = nodeHash(sibling, hash)
+      node = nodeHash(sibling, node)
       climbToRight(at)
     }
     up(at)
   }
-  return at.last === 0 && hash.equals(root)
+  return at.last === 0 && node.equals(root)
 }
 
 /** RFC 9162, section 2.1.4.2: whether the tree of `to` leaves begins with the tree of `from`. */
