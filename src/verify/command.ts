@@ -90,14 +90,19 @@ function asked(args: string[]): Asked {
 /** What is found, one line each; those that begin with FAILED make it fail. */
 async function verdicts(of: Asked, progress: (line: string) => void): Promise<string[]> {
   if (of.keys.length === 0) throw new Unusable('no --key')
+  const { exported, checkpoints: given, older: earlier, consistency: proof } = of
   if (of.receipt !== undefined) {
-    const alone = of.exported === undefined && of.checkpoints.length === 0 && of.older === undefined
-    if (!alone) throw new Unusable('--receipt goes with --key alone')
+    const others = [exported, given[0], earlier, proof, of.leaves, of.receipts]
+    if (of.whole || others.some(each => each !== undefined))
+      throw new Unusable('--receipt goes with --key alone')
     return [inWords(checkReceipt(json(of.receipt), of.keys))]
   }
-  const paths = of.older === undefined ? of.checkpoints : [...of.checkpoints, of.older]
+  const paths = earlier === undefined ? given : [...given, earlier]
   if (paths.length === 0) throw new Unusable('no --checkpoint')
-  if (of.exported === undefined && (of.older === undefined || of.consistency === undefined)) {
+  if (exported === undefined && (of.whole || of.leaves !== undefined || of.receipts !== undefined)) {
+    throw new Unusable('--leaves, --receipts and --whole go with an export')
+  }
+  if (exported === undefined && (earlier === undefined || proof === undefined)) {
     throw new Unusable('neither an export, nor --extends and --consistency, nor --receipt')
   }
   const opened = paths.map(path => ({ path, ...openCheckpoint(read(path), of.keys) }))
@@ -110,14 +115,14 @@ async function verdicts(of: Asked, progress: (line: string) => void): Promise<st
   if (split !== undefined) return [`FAILED  ${split}`]
 
   const found: string[] = []
-  if (of.consistency !== undefined) {
-    if (of.older === undefined || checkpoints.length !== 2) {
+  if (proof !== undefined) {
+    if (earlier === undefined || checkpoints.length !== 2) {
       throw new Unusable('--consistency goes with one --checkpoint and one --extends')
     }
     const [newer, older] = checkpoints as unknown as [Checkpoint, Checkpoint]
-    found.push(inWords(checkExtension(older, newer, json(of.consistency))))
+    found.push(inWords(checkExtension(older, newer, json(proof))))
   }
-  if (of.exported !== undefined) found.push(...(await ofExport(of.exported, of, checkpoints, progress)))
+  if (exported !== undefined) found.push(...(await ofExport(exported, of, checkpoints, progress)))
   return found
 }
 

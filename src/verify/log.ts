@@ -83,7 +83,9 @@ export async function examine(
     }
     progress(line)
   }
-  const promised = Math.max(0, ...checkpoints.map(({ size }) => size), ...receipts.keys())
+  let promised = 0
+  for (const seq of receipts.keys()) promised = Math.max(promised, seq)
+  for (const { size } of checkpoints) promised = Math.max(promised, size)
   const finding =
     forked ?? (deviation ? named(deviation, promised) : line < promised ? cutOff(line, promised) : undefined)
   return { records: line, covered, finding }
@@ -128,6 +130,8 @@ function cutOff(size: number, promised: number): string {
 function unlocated(covered: number, size: number, haveLeaves: boolean): string {
   const of =
     size === covered + 1 ? `record ${size} was` : `one or more of the records ${covered + 1} to ${size} were`
-  const hint = haveLeaves ? '' : '; --leaves, --receipts or a checkpoint in between would tell which'
+  const hint = haveLeaves
+    ? ''
+    : '; --leaves (GET …/audit/leaves), --receipts or a checkpoint in between would tell which'
   return `${of} changed: together they do not hash to the root in the checkpoint of ${size} records${hint}`
 }

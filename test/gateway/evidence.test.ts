@@ -93,9 +93,17 @@ describe('a checkpoint', () => {
     const { port } = new URL(gateway.runtime.url)
     const { privateKey, publicKey } = generateKeyPairSync('ed25519')
     const before = gateway.bindings.AUDIT_SIGNING_KEY
+    await (await storageOf(made.id)).exec(
+      `create trigger broken before insert on signing_key begin select raise(abort, 'broken'); end`,
+    )
     await gateway.restart({
       AUDIT_SIGNING_KEY: privateKey.export({ type: 'pkcs8', format: 'der' }).toString('base64'),
     })
+    // The record and what is stored of the key stand or fall together, and nothing is signed without.
+    expect((await audit(made.id, 'checkpoint')).json.code).toBe('audit-unavailable')
+    const [row] = await (await storageOf(made.id)).exec('select max(seq) as seq from records')
+    expect(row?.seq).toBe(older.size)
+    await (await storageOf(made.id)).exec('drop trigger broken')
     // Two at once: it changed once.
     await Promise.all([checkpointOf(made.id), checkpointOf(made.id)])
     const newer = await checkpointOf(made.id)

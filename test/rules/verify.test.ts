@@ -72,7 +72,7 @@ const tampered: [what: string, lines: string[] | string, withLeaves: string, wit
     'a changed record',
     log.with(6, forged),
     'record 7 was changed (line 7): its bytes do not hash to a leaf that a checkpoint confirms',
-    'one or more of the records 1 to 20 were changed: together they do not hash to the root in the checkpoint of 20 records; --leaves, --receipts or a checkpoint in between would tell which',
+    'one or more of the records 1 to 20 were changed: together they do not hash to the root in the checkpoint of 20 records; --leaves (GET …/audit/leaves), --receipts or a checkpoint in between would tell which',
   ],
   [
     'one byte',
@@ -400,6 +400,12 @@ describe('as a program', () => {
     [2, /^$/, ['--checkpoint', f.c20, '--extends', f.c13, ...k]],
     [2, /^$/, [f.export, '--checkpoint', f.c20, '--consistency', f.proof, ...k]],
     [2, /^$/, ['--receipt', f.receipt, '--checkpoint', f.c20, ...k]],
+    [2, /^$/, ['--receipt', f.receipt, '--whole', ...k]],
+    [
+      2,
+      /^$/,
+      ['--checkpoint', f.c20, '--extends', f.c13, '--consistency', f.proof, '--leaves', f.leaves, ...k],
+    ],
     [2, /^$/, [f.export, '--checkpoint', f.c20, '--key', f.c20]],
     [2, /^$/, [f.export, '--checkpoint', f.c20, '--receipts', f.text, ...k]],
     [2, /^$/, ['/nowhere', '--checkpoint', f.c20, ...k]],
