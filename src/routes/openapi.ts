@@ -5,7 +5,6 @@
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import * as z from 'zod/mini'
 import { problems } from '../errors.ts'
 import { auditQuery, consistencyQuery, proofQuery } from '../organisation/audit-query.ts'
 import { hookChange, newHook, sample, secretRotation } from '../organisation/hooks.ts'
@@ -14,9 +13,7 @@ import { newToken, rotation } from '../organisation/tokens.ts'
 import { connectionVersion } from '../update/connection-version.ts'
 import { listQuery } from './admin.ts'
 import { deliveryQuery } from './hooks.ts'
-import { receiptPath, versionPath } from './versions.ts'
-
-type Json = Record<string, unknown>
+import { type Json, operation, query, reference, schema, strings } from './openapi-operation.ts'
 
 /** The document. */
 export function openapi(): Json {
@@ -308,75 +305,6 @@ function hooks(): Json {
       post: admin('replayDelivery', 'Try a dead delivery anew', delivery, { 202: json('The delivery') }),
     },
   }
-}
-
-/** Makes the operations of one tag; `path` names the parameters, and every error is the one Problem. */
-function operation(tag: string, security?: Json[]) {
-  return (
-    operationId: string,
-    summary: string,
-    path: string,
-    responses: Json,
-    more: { body?: string; mediaType?: string; parameters?: Json[] } = {},
-  ): Json => ({
-    operationId,
-    summary,
-    tags: [tag],
-    ...(security ? { security } : {}),
-    parameters: [...pathParameters(path), ...(more.parameters ?? [])],
-    ...(more.body
-      ? {
-          requestBody: {
-            required: true,
-            content: { [more.mediaType ?? 'application/json']: { schema: reference(more.body) } },
-          },
-        }
-      : {}),
-    responses: {
-      ...responses,
-      '4XX': { $ref: '#/components/responses/Problem' },
-      '5XX': { $ref: '#/components/responses/Problem' },
-    },
-  })
-}
-
-function pathParameters(path: string): Json[] {
-  const known = { ...(schema(receiptPath).properties as Json), ...(schema(versionPath).properties as Json) }
-  return [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => ({
-    name,
-    in: 'path',
-    required: true,
-    schema: known[name] ?? {},
-  }))
-}
-
-function query(object: z.ZodMiniType): Json[] {
-  const { properties, required = [] } = schema(object) as { properties: Json; required?: string[] }
-  return Object.entries(properties).map(([name, each]) => ({
-    name,
-    in: 'query',
-    ...(required.includes(name) ? { required: true } : {}),
-    schema: each,
-  }))
-}
-
-function schema(object: z.ZodMiniType): Json {
-  const { $schema: _, ...rest } = z.toJSONSchema(object, {
-    io: 'input',
-    // A date-time's pattern says in 300 characters what its format says in one word.
-    override: ({ jsonSchema }) => {
-      if (jsonSchema.format) delete jsonSchema.pattern
-    },
-  }) as Json
-  return rest
-}
-
-function reference(name: string): Json {
-  return { $ref: `#/components/schemas/${name}` }
-}
-
-function strings(...names: string[]): Json {
-  return Object.fromEntries(names.map(name => [name, { type: 'string' }]))
 }
 
 if (import.meta.main) {

@@ -84,7 +84,7 @@ versions
 const oneReceipt = '/:organisation_id/receipts/:seq'
 versions
   .use(oneReceipt, allow('GET'), credential())
-  .get(oneReceipt, validPath(receiptPath, refused), noQuery(), c => {
+  .get(oneReceipt, validPath(receiptPath, refused), noQuery(refused), c => {
     const { organisation_id, seq } = c.req.valid('param')
     const asked = { ...callOf(c), seq: Number(seq), host: hostOf(c) }
     return call(c, organisation_id, organisation => organisation.receipt(asked))
