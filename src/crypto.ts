@@ -7,9 +7,13 @@ import {
   createCipheriv,
   createDecipheriv,
   createHmac,
+  createPrivateKey,
+  createPublicKey,
   hash,
   hkdfSync,
+  type KeyObject,
   randomBytes as nodeRandomBytes,
+  sign,
   timingSafeEqual,
 } from 'node:crypto'
 
@@ -31,6 +35,26 @@ export class Secret {
   }
   toJSON(): string {
     return '[secret]'
+  }
+}
+
+/** An Ed25519 private key (RFC 8032): it signs, and has no other form. */
+export class SigningKey {
+  readonly #key: KeyObject
+  /** 32 bytes. */
+  readonly publicKey: Uint8Array
+
+  /** Takes the DER of PKCS #8; throws where that is no Ed25519 key. */
+  constructor(der: Uint8Array) {
+    this.#key = createPrivateKey({ key: Buffer.from(der), format: 'der', type: 'pkcs8' })
+    // RFC 8410, section 4: the key is what the DER ends in.
+    const spki = createPublicKey(this.#key).export({ format: 'der', type: 'spki' })
+    this.publicKey = new Uint8Array(spki.subarray(-32))
+  }
+
+  /** The 64 bytes of the signature over a text in UTF-8. */
+  sign(text: string): Uint8Array {
+    return new Uint8Array(sign(null, Buffer.from(text), this.#key))
   }
 }
 

@@ -2,7 +2,7 @@
  * Owns the bindings and secrets: turns them into one Config, once per isolate, and is the only reader of them.
  * Never falls back to less: a missing or malformed value is named, and no request runs on half a Config.
  */
-import { equalDigests, fromBase64, Secret, sha256 } from './crypto.ts'
+import { equalDigests, fromBase64, Secret, SigningKey, sha256, toHex } from './crypto.ts'
 
 /** One secret that may call /admin; `name` is the actor in records. */
 export interface AdminSecret {
@@ -18,6 +18,8 @@ export interface Config {
   admins: readonly AdminSecret[]
   /** The newest first; the second, if any, only opens what it once sealed. */
   sealingKeys: readonly [Secret, ...Secret[]]
+  /** Signs checkpoints of the logs. */
+  signingKey: SigningKey
   /** Where alerts go, and what signs them. The URL's path may be as good as a password. */
   alerts: { url: Secret; secret: Secret } | undefined
   directory: Env['DIRECTORY']
@@ -90,7 +92,7 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
   const admins = required('ADMIN_TOKEN', parseAdmins)
   const sealingKey = required('SEALING_KEY', parseSealingKey)
   const previousKey = optional('SEALING_KEY_PREVIOUS', parseSealingKey)
-  required('AUDIT_SIGNING_KEY', parseSigningKey)
+  const signingKey = required('AUDIT_SIGNING_KEY', parseSigningKey)
   // Half of it would mean alerts that nobody gets, or that nobody can verify.
   const alerting = env.ALERT_WEBHOOK_URL || env.ALERT_WEBHOOK_SECRET ? required : optional
   const url = alerting('ALERT_WEBHOOK_URL', parseWebhookUrl)
@@ -108,7 +110,7 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
       failing.push({ name: 'ORGANISATION_JURISDICTION', problem: 'is not supported by this runtime' })
     }
   }
-  if (failing.length > 0 || !admins || !sealingKey) return { ok: false, failing }
+  if (failing.length > 0 || !admins || !sealingKey || !signingKey) return { ok: false, failing }
   return {
     ok: true,
     config: {
@@ -116,6 +118,7 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
       storageBytes: storageMb * 1_000_000,
       admins,
       sealingKeys: previousKey ? [sealingKey, previousKey] : [sealingKey],
+      signingKey,
       alerts: url && secret && { url, secret },
       organisations,
       directory,
@@ -203,10 +206,10 @@ function parseSealingKey(text: string): Parsed<Secret> {
     : { problem: 'must be base64 of 32 bytes' }
 }
 
-function parseSigningKey(text: string): Parsed<true> {
+function parseSigningKey(text: string): Parsed<SigningKey> {
   const der = fromBase64(text)
-  const prefix = der?.byteLength === 48 ? Buffer.from(der.subarray(0, 16)).toString('hex') : ''
-  return prefix === ed25519Prefix
-    ? { value: true }
+  const prefix = der?.byteLength === 48 ? toHex(der.subarray(0, 16)) : ''
+  return der && prefix === ed25519Prefix
+    ? { value: new SigningKey(der) }
     : { problem: 'must be an Ed25519 private key in PKCS #8, as base64' }
 }

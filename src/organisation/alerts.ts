@@ -19,6 +19,7 @@ const told: readonly Event[] = [
   'update.unknown',
   'update.reconciled',
   'admin.denied',
+  'key.changed',
   'storage.high',
   'webhook.dead',
 ]
@@ -37,6 +38,7 @@ const shown = [
   'reason',
   'token',
   'session',
+  'key',
   'storage',
   'delivery',
 ]

@@ -46,6 +46,11 @@ export class AuditLog {
     this.#open = new Set(last ? this.#tables.openAttempts(last.openFrom) : [])
   }
 
+  /** The tree over every record, those that are queued included. */
+  get tree(): Frontier {
+    return this.#tree
+  }
+
   /** The number of the newest record, 0 where there is none. */
   get size(): number {
     return this.#tree.size

@@ -25,6 +25,14 @@ export const auditQuery = z.strictObject({
   before: z.optional(seq),
 })
 
+const count = z.string().check(z.regex(/^(0|[1-9]\d{0,14})$/, 'must be a number of records'))
+
+/** The query string of `GET …/audit/{seq}/proof`. */
+export const proofQuery = z.strictObject({ size: z.optional(count) })
+
+/** The query string of `GET …/audit/consistency`. */
+export const consistencyQuery = z.strictObject({ from: count, to: z.optional(count) })
+
 /** Which records match; what is undefined does not narrow. Times are milliseconds since 1970. */
 export interface AuditFilter {
   since?: number

@@ -1,7 +1,8 @@
 /**
  * Owns reading the log: a page, one record, an export. Gives out the exact strings that were hashed; never writes.
  */
-import type { AuditQuery } from './audit-query.ts'
+import type { AuditFilter, AuditQuery } from './audit-query.ts'
+import type { Stretch } from './record-search.ts'
 import type { Tables } from './tables.ts'
 
 /** After so many records a page looks no further, a few milliseconds at most; after so many an export before it lets others go first. */
@@ -46,21 +47,39 @@ export function auditExport(
 ): ReadableStream<Uint8Array> {
   const { limit: _, after = 0, before = Number.MAX_SAFE_INTEGER, ...filter } = query
   const end = Math.min(before, size + 1)
-  let rest = tables.exist ? tables.search.narrow(filter, { after, before: end }) : undefined
+  const stretch = tables.exist ? tables.search.narrow(filter, { after, before: end }) : undefined
+  return streamOf(exportPages(tables, filter, stretch, pause))
+}
+
+/** Texts as a stream of bytes, each made when the reader asks for it. */
+export function streamOf(
+  pages: Iterator<string, undefined> | AsyncIterator<string, undefined>,
+): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
   return new ReadableStream({
     type: 'bytes',
     async pull(controller) {
-      for (; rest; await pause()) {
-        const most = Number.MAX_SAFE_INTEGER
-        const stretch = tables.search.next(filter, rest, 'asc', { size: exportStretch, most })
-        rest = stretch.rest
-        const lines = stretch.found.map(({ record }) => `${record}\n`).join('')
-        if (lines !== '') return controller.enqueue(encoder.encode(lines))
-      }
+      const { value, done } = await pages.next()
+      if (!done) return controller.enqueue(encoder.encode(value))
       controller.close()
       // A reader that waits with a buffer of its own still needs an answer after the close.
       controller.byobRequest?.respond(0)
     },
   })
+}
+
+async function* exportPages(
+  tables: Tables,
+  filter: AuditFilter,
+  stretch: Stretch | undefined,
+  pause: () => Promise<void>,
+): AsyncGenerator<string, undefined> {
+  for (let rest = stretch; rest; ) {
+    const most = Number.MAX_SAFE_INTEGER
+    const next = tables.search.next(filter, rest, 'asc', { size: exportStretch, most })
+    rest = next.rest
+    if (next.found.length > 0) yield next.found.map(({ record }) => `${record}\n`).join('')
+    else await pause()
+  }
+  return undefined
 }

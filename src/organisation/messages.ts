@@ -82,6 +82,12 @@ export interface WebhookCall extends Origin {
   refusal?: Refusal
 }
 
+/** A caller asks for one of its records; `host` is part of the log's name. */
+export interface ReceiptCall extends Call {
+  seq: number
+  host: string
+}
+
 /** How a caller's request ended. */
 export interface Answer {
   result: { ok: true; status: number; body: string } | { ok: false; refusal: Refusal }

@@ -13,7 +13,7 @@ import { Agenda } from './agenda.ts'
 import { Attempts } from './attempts.ts'
 import { AuditLog } from './audit-log.ts'
 import type { AuditQuery } from './audit-query.ts'
-import { type AuditPage, auditExport, auditPage } from './audit-reader.ts'
+import { type AuditPage, auditExport, auditPage, streamOf } from './audit-reader.ts'
 import { Capacity } from './capacity.ts'
 import { Chores, directoryRetryMs } from './chores.ts'
 import { CommitQueue } from './commit-queue.ts'
@@ -29,10 +29,12 @@ import type {
   PatchCall,
   Presented,
   ReadCall,
+  ReceiptCall,
   RefusedCall,
   UpdateCall,
   WebhookCall,
 } from './messages.ts'
+import { type Consistency, type Inclusion, type LogName, Notary } from './notary.ts'
 import { Prober } from './prober.ts'
 import { type Actor, about } from './record.ts'
 import { Recorder } from './recorder.ts'
@@ -66,6 +68,7 @@ export class Organisation extends DurableObject<Env> {
   readonly #prober!: Prober
   readonly #idempotency!: Idempotency
   readonly #recorder!: Recorder
+  readonly #notary!: Notary
   readonly #watch!: Watch
   readonly #webhooks!: Webhooks
   readonly #road!: Road
@@ -76,7 +79,7 @@ export class Organisation extends DurableObject<Env> {
     const config = readConfig(env)
     // Nothing works without, and the edge lets nothing through; but the alarm must live on, so this must not throw.
     if (!config.ok) return
-    const { upstream, sealingKeys, directory, storageBytes, alerts } = config.config
+    const { upstream, sealingKeys, signingKey, directory, storageBytes, alerts } = config.config
     this.#tables = new Tables(state.storage.sql)
     // With nothing to wait for, this resolves on a later turn of the event loop, at less than half the price of a timer.
     const nextTurn = (run: () => void) => void state.storage.sync().then(run, run)
@@ -112,6 +115,7 @@ export class Organisation extends DurableObject<Env> {
     const { now } = world
     const writer = new Writer(courier(new Slots(callerSlots, maxWaiting)), world, retryMs)
     this.#recorder = new Recorder({ ...stores, now })
+    this.#notary = new Notary({ ...stores, now }, state.storage.sql, signingKey)
     const tools = { ...on, writer, unsettled: this.#unsettled, now, retryMs }
     const attempts = new Attempts(tools, this.#recorder)
     const all = {
@@ -121,7 +125,7 @@ export class Organisation extends DurableObject<Env> {
       recorder: this.#recorder,
       attempts,
     }
-    this.#road = new Road({ ...all, tokens: this.#tokens, turns, sleep, timeoutMs })
+    this.#road = new Road({ ...all, tokens: this.#tokens, notary: this.#notary, turns, sleep, timeoutMs })
     const exist = (id: string) => this.#comeIntoBeing(id)
     const publishing: Publishing = (receipt, value) => this.#commitAndPublish(receipt, value)
     this.#tokenDesk = new TokenDesk({ tables: this.#tables, tokens: this.#tokens, now, exist, publishing })
@@ -156,6 +160,7 @@ export class Organisation extends DurableObject<Env> {
     this.#unsettled.load()
     this.#idempotency.load()
     this.#webhooks.load()
+    this.#notary.load()
   }
 
   /** A commit failed: what is in memory may be ahead of the storage. What cannot even be read anew must not be used. */
@@ -179,6 +184,10 @@ export class Organisation extends DurableObject<Env> {
 
   async read(call: ReadCall): Promise<Answer> {
     return this.#road.read(call)
+  }
+
+  async receipt(call: ReceiptCall): Promise<Answer> {
+    return this.#road.receipt(call)
   }
 
   async update(call: Presented<UpdateCall | PatchCall>): Promise<Answer> {
@@ -250,6 +259,23 @@ export class Organisation extends DurableObject<Env> {
   async auditExport(query: AuditQuery): Promise<ReadableStream<Uint8Array>> {
     await this.#commit(() => undefined)
     return auditExport(this.#tables, query, this.#log.size, () => this.ctx.storage.sync())
+  }
+
+  async checkpoint(name: LogName): Promise<Result<string>> {
+    return this.#notary.checkpoint(name)
+  }
+
+  async inclusion(seq: number, size?: number): Promise<Result<Inclusion>> {
+    return this.#notary.inclusion(seq, size)
+  }
+
+  async consistency(from: number, to?: number): Promise<Result<Consistency>> {
+    return this.#notary.consistency(from, to)
+  }
+
+  async leaves(): Promise<Result<ReadableStream<Uint8Array>>> {
+    const leaves = await this.#notary.leaves()
+    return leaves.ok ? ok(streamOf(leaves.value)) : leaves
   }
 
   /** Called hourly: reads the probe, and tells the directory how this organisation stands. */

@@ -55,6 +55,7 @@ export type Event =
   | 'session.resealed'
   | 'session.refused'
   | 'admin.denied'
+  | 'key.changed'
   | 'denials.suppressed'
   | 'storage.high'
   | 'alert.abandoned'
@@ -115,6 +116,8 @@ export interface Entry {
   /** How many refusals got no record of their own; null where the number was lost. */
   count?: number | null
   fields?: string[]
+  /** The public keys that sign checkpoints, in base64. */
+  key?: { from: string; to: string }
   storage?: { bytes: number; limitBytes: number }
 }
 
@@ -191,6 +194,7 @@ export function recordString(seq: number, timeMs: number, entry: Entry): string 
     alert: entry.alert,
     count: entry.count,
     fields: entry.fields,
+    key: entry.key,
     storage: entry.storage,
   })
 }

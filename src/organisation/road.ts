@@ -23,10 +23,12 @@ import type {
   PatchCall,
   Presented,
   ReadCall,
+  ReceiptCall,
   RefusedCall,
   TokenSelf,
   UpdateCall,
 } from './messages.ts'
+import type { Notary } from './notary.ts'
 import { type RateState, Rates } from './rates.ts'
 import { type Actor, about, type Entry } from './record.ts'
 import type { Recorder } from './recorder.ts'
@@ -51,6 +53,7 @@ export interface Surroundings {
   writer: Writer
   idempotency: Idempotency
   capacity: Capacity
+  notary: Notary
   now: World['now']
   sleep: World['sleep']
   /** From admission to the platform's answer, waiting and retries included. */
@@ -102,6 +105,15 @@ export class Road {
     }
     const result = { ok: true as const, status: 200, body: JSON.stringify(view) }
     return this.#on.recorder.answer({ ...about(call), event: 'read.succeeded', actor }, { result, rate })
+  }
+
+  /** One of the caller's own records, and its proof. Leaves no record: to look at the log must not change it. */
+  async receipt(call: ReceiptCall): Promise<Answer> {
+    const admission = this.admit(call, 'read', [])
+    if ('refusal' in admission) return this.#on.recorder.refuse(call, 'read', admission)
+    const receipt = await this.#on.notary.receipt(call, call.seq, admission.token.id)
+    if (!receipt.ok) return this.#on.recorder.refuse(call, 'read', { ...admission, refusal: receipt.refusal })
+    return { result: { ok: true, status: 200, body: JSON.stringify(receipt.value) }, rate: admission.rate }
   }
 
   /** A request that the edge refused for what it holds: its caller is checked first, and the log gets its record. */

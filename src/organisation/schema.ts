@@ -69,6 +69,7 @@ const migrations = [
    create index records_by_actor on records (actor) where event <> 'update.attempted';
    create index records_by_connection on records (connection_id) where event <> 'update.attempted';
    create index records_by_request on records (request_id) where event <> 'update.attempted';`,
+  `create table signing_key (only_row integer primary key check (only_row = 1), public_key text not null);`,
 ]
 
 /** Makes the tables, or brings them up to date; one transaction must be around it. */

@@ -1,6 +1,6 @@
 /**
- * Owns the hash tree over the audit log (RFC 6962, section 2.1): leaves, inner nodes, appending, the root. Pure
- * and without state of its own; an offline verifier may use this file and needs nothing else of the gateway.
+ * Owns the hash tree over the audit log (RFC 6962, section 2.1): leaves, inner nodes, appending, the root, proofs. Pure
+ * and without state of its own. Never verifies: src/verify/ does, and stands without this file.
  */
 import { sha256 } from '../crypto.ts'
 
@@ -64,4 +64,61 @@ export function root(tree: Frontier): Uint8Array {
   const [last, ...rest] = [...tree.hashes].reverse()
   if (!last) return sha256('')
   return rest.reduce((right, left) => nodeHash(left, right), last)
+}
+
+/** Reads the hash of the perfect subtree of 2^level leaves that ends in leaf `seq` (from 1): what `append` completed there. */
+export type NodeAt = (seq: number, level: number) => Uint8Array
+
+/** PATH(seq - 1, D[size]) of RFC 6962, section 2.1.1, for 1 ≤ seq ≤ size. Reads at most two nodes a level of the tree. */
+export function inclusionProof(nodeAt: NodeAt, seq: number, size: number): Uint8Array[] {
+  const path: Uint8Array[] = []
+  for (let start = 0, end = size; end - start > 1; ) {
+    const middle = start + largestPowerBelow(end - start)
+    if (seq <= middle) {
+      path.push(rangeHash(nodeAt, middle, end))
+      end = middle
+    } else {
+      path.push(rangeHash(nodeAt, start, middle))
+      start = middle
+    }
+  }
+  return path.reverse()
+}
+
+/**
+ * PROOF(from, D[to]) of RFC 6962, section 2.1.2, for from ≤ to; empty where `from` is 0 or `to`, as nothing is then to be
+ * proven. Reads at most two nodes a level of the tree.
+ */
+export function consistencyProof(nodeAt: NodeAt, from: number, to: number): Uint8Array[] {
+  if (from === 0) return []
+  const path: Uint8Array[] = []
+  let start = 0
+  for (let end = to; from !== end; ) {
+    const middle = start + largestPowerBelow(end - start)
+    if (from <= middle) {
+      path.push(rangeHash(nodeAt, middle, end))
+      end = middle
+    } else {
+      path.push(rangeHash(nodeAt, start, middle))
+      start = middle
+    }
+  }
+  // From the first leaf on it would be the old root, which the verifier has.
+  if (start > 0) path.push(rangeHash(nodeAt, start, from))
+  return path.reverse()
+}
+
+/** MTH(D[start:end]), where `start` is where the tree above would split: a stored node, or what the right edge comes to. */
+function rangeHash(nodeAt: NodeAt, start: number, end: number): Uint8Array {
+  const half = largestPowerBelow(end - start)
+  const width = end - start
+  if (width === 1 || half * 2 === width) return nodeAt(end, Math.log2(width))
+  return nodeHash(rangeHash(nodeAt, start, start + half), rangeHash(nodeAt, start + half, end))
+}
+
+/** The largest power of two that is smaller than `n`. No bit operations: those end at 32 bits. */
+function largestPowerBelow(n: number): number {
+  let power = 1
+  while (power * 2 < n) power *= 2
+  return power
 }

@@ -1,11 +1,14 @@
 /**
- * Owns reading the audit log under /admin: a page, an export, one record. Gives out the exact strings that were stored
- * and hashed; never writes one anew.
+ * Owns reading the audit log under /admin: a page, an export, one record, and what proves them. Gives out the exact strings
+ * that were stored and hashed; never writes one anew.
  */
+import type { Context, MiddlewareHandler } from 'hono'
 import { Hono } from 'hono/tiny'
-import { auditQuery, parseAuditQuery } from '../organisation/audit-query.ts'
+import { type Result, refuse } from '../errors.ts'
+import { auditQuery, consistencyQuery, parseAuditQuery, proofQuery } from '../organisation/audit-query.ts'
+import type { Organisation } from '../organisation/organisation.ts'
 import { ask, problem } from './answer.ts'
-import { type AppEnv, allow, validQuery } from './context.ts'
+import { type AppEnv, allow, hostOf, validQuery } from './context.ts'
 
 const json = { 'Content-Type': 'application/json' }
 
@@ -26,18 +29,60 @@ audit.use(log, allow('GET')).get(log, validQuery(auditQuery), async c => {
   return c.body(`{"records":[${records.join(',')}],"next":${next}}`, 200, json)
 })
 
-audit.use(`${log}/:seq`, allow('GET')).get(`${log}/:seq`, async c => {
-  const text = c.req.param('seq')
-  const seq = /^[1-9]\d{0,14}$/.test(text) ? Number(text) : undefined
-  if (seq === undefined) {
-    return problem(c, {
-      code: 'invalid-path',
-      fields: [{ field: 'seq', message: 'must be a record number' }],
-    })
-  }
+// Before the numbers: these are none.
+audit.use(`${log}/checkpoint`, allow('GET')).get(`${log}/checkpoint`, async c => {
+  const name = { organisationId: c.req.param('organisation_id'), host: hostOf(c) }
+  const signed = await evidence(c, organisation => organisation.checkpoint(name))
+  return signed.ok ? c.text(signed.value) : problem(c, signed.refusal)
+})
+
+audit.use(`${log}/leaves`, allow('GET')).get(`${log}/leaves`, async c => {
+  const stream = await evidence(c, async organisation => organisation.leaves())
+  if (!stream.ok) return problem(c, stream.refusal)
+  return c.body(stream.value, 200, { 'Content-Type': 'text/plain;charset=UTF-8' })
+})
+
+audit
+  .use(`${log}/consistency`, allow('GET'))
+  .get(`${log}/consistency`, validQuery(consistencyQuery), async c => {
+    const { from, to } = c.req.valid('query')
+    const proof = await evidence(c, organisation => organisation.consistency(Number(from), numberOf(to)))
+    return proof.ok ? c.json(proof.value) : problem(c, proof.refusal)
+  })
+
+audit
+  .use(`${log}/:seq/proof`, allow('GET'), recordNumber())
+  .get(`${log}/:seq/proof`, validQuery(proofQuery), async c => {
+    const size = numberOf(c.req.valid('query').size)
+    const proof = await evidence(c, organisation => organisation.inclusion(Number(c.req.param('seq')), size))
+    return proof.ok ? c.json(proof.value) : problem(c, proof.refusal)
+  })
+
+audit.use(`${log}/:seq`, allow('GET'), recordNumber()).get(`${log}/:seq`, async c => {
+  const seq = Number(c.req.param('seq'))
   const record = await ask(c, c.req.param('organisation_id'), organisation => organisation.auditRecord(seq))
   if (!record.ok) return problem(c, record.refusal)
   if (record.value === undefined)
     return problem(c, { code: 'not-found', detail: 'There is no record with this number.' })
   return c.body(record.value, 200, json)
 })
+
+function recordNumber(): MiddlewareHandler<AppEnv> {
+  return async function recordNumber(c, next) {
+    if (/^[1-9]\d{0,14}$/.test(c.req.param('seq') ?? '')) return next()
+    const fields = [{ field: 'seq', message: 'must be a record number' }]
+    return problem(c, { code: 'invalid-path', fields })
+  }
+}
+
+async function evidence<T>(
+  c: Context<AppEnv>,
+  call: (organisation: DurableObjectStub<Organisation>) => Promise<Result<T>>,
+): Promise<Result<T>> {
+  const asked = await ask(c, c.req.param('organisation_id') ?? '', call)
+  return asked.ok ? asked.value : refuse(asked.refusal)
+}
+
+function numberOf(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Number(text)
+}

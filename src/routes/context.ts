@@ -87,6 +87,11 @@ export function noQuery(refused: Refuse = problem): MiddlewareHandler<AppEnv> {
   }
 }
 
+/** The host that was asked, a port that is not the scheme's own included: it names the log and its key. */
+export function hostOf(c: Context): string {
+  return new URL(c.req.url).host
+}
+
 /** Where a request comes from. CF-Connecting-IP is set by Cloudflare, which overwrites a client's own. */
 export function clientOf(c: Context): Client {
   const client: Client = {}

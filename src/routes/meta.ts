@@ -2,8 +2,9 @@
 import { Hono } from 'hono/tiny'
 import { readConfig } from '../env.ts'
 import { type Code, problems } from '../errors.ts'
+import { verifierKey } from '../organisation/checkpoint.ts'
 import { problem } from './answer.ts'
-import { type AppEnv, allow } from './context.ts'
+import { type AppEnv, allow, configured, hostOf } from './context.ts'
 import openapi from './openapi.json' with { type: 'json' }
 
 export const meta = new Hono<AppEnv>()
@@ -16,6 +17,11 @@ meta.use('/health', allow('GET', 'HEAD')).get('/health', c => {
     failing: result.failing.map(({ name, problem }) => `${name} ${problem}`),
   })
 })
+
+// Public, as the key is: who holds a checkpoint need not hold a secret.
+meta
+  .use('/audit/key', allow('GET', 'HEAD'), configured())
+  .get('/audit/key', c => c.text(`${verifierKey(hostOf(c), c.get('config').signingKey.publicKey)}\n`))
 
 meta.use('/openapi.json', allow('GET', 'HEAD')).get('/openapi.json', c => c.json(openapi))
 

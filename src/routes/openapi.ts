@@ -5,18 +5,15 @@
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import * as z from 'zod/mini'
 import { problems } from '../errors.ts'
-import { auditQuery } from '../organisation/audit-query.ts'
+import { auditQuery, consistencyQuery, proofQuery } from '../organisation/audit-query.ts'
 import { hookChange, newHook, sample, secretRotation } from '../organisation/hooks.ts'
 import { newSession } from '../organisation/session.ts'
 import { newToken, rotation } from '../organisation/tokens.ts'
 import { connectionVersion } from '../update/connection-version.ts'
 import { listQuery } from './admin.ts'
 import { deliveryQuery } from './hooks.ts'
-import { versionPath } from './versions.ts'
-
-type Json = Record<string, unknown>
+import { type Json, operation, query, reference, schema, strings } from './openapi-operation.ts'
 
 /** The document. */
 export function openapi(): Json {
@@ -84,6 +81,10 @@ function paths(): Json {
   const version = '/o/{organisation_id}/connections/{connection_id}/versions/{version}'
   const organisation = '/admin/organisations/{organisation_id}'
   const token = `${organisation}/tokens/{token_id}`
+  const text = (what: string) => ({
+    description: what,
+    content: { 'text/plain': { schema: { type: 'string' } } },
+  })
   const json = (text: string) => ({ description: text, content: { 'application/json': { schema: {} } } })
   const conditions = ['Idempotency-Key', 'If-Match'].map(name => ({
     name,
@@ -125,6 +126,11 @@ function paths(): Json {
     },
     '/o/{organisation_id}/token': {
       get: op('getOwnToken', 'What this token may do', '/o/{organisation_id}', { 200: json('The token') }),
+    },
+    '/o/{organisation_id}/receipts/{seq}': {
+      get: op('getReceipt', 'One of the own records, with its proof', '/o/{organisation_id}/{seq}', {
+        200: json('record, leaf, proof and checkpoint'),
+      }),
     },
     '/webhooks/{organisation_id}/{hook_id}': {
       post: operation('webhooks', [])(
@@ -206,14 +212,47 @@ function paths(): Json {
         { parameters: query(auditQuery) },
       ),
     },
+    [`${organisation}/audit/checkpoint`]: {
+      get: audit('getCheckpoint', 'Size and root of the log, signed', organisation, {
+        200: text('A signed note (c2sp.org/tlog-checkpoint)'),
+      }),
+    },
+    [`${organisation}/audit/leaves`]: {
+      get: audit('listLeaves', 'The hash of every record', organisation, {
+        200: text('A line for each, as in Audit-Receipt'),
+      }),
+    },
+    [`${organisation}/audit/consistency`]: {
+      get: audit(
+        'getConsistency',
+        'That the log begins with what it was',
+        organisation,
+        { 200: json('from, to and proof (RFC 6962, section 2.1.2)') },
+        { parameters: query(consistencyQuery) },
+      ),
+    },
     [`${organisation}/audit/{seq}`]: {
       get: audit('getRecord', 'One record', `${organisation}/{seq}`, { 200: json('The record') }),
+    },
+    [`${organisation}/audit/{seq}/proof`]: {
+      get: audit(
+        'getInclusion',
+        'That the log holds a record',
+        `${organisation}/{seq}`,
+        { 200: json('seq, size, leaf and proof (RFC 6962, section 2.1.1)') },
+        { parameters: query(proofQuery) },
+      ),
+    },
+    '/audit/key': {
+      get: meta('getAuditKey', 'The key that verifies checkpoints', '', {
+        200: text('name+id+key (c2sp.org/signed-note)'),
+      }),
     },
     '/health': { get: meta('getHealth', 'Whether the configuration is whole', '', { 200: json('It is') }) },
     '/openapi.json': { get: meta('getDescription', 'This document', '', { 200: json('OpenAPI 3.1') }) },
     '/problems/{code}': {
       get: meta('getProblem', 'What a code means and what to do', '/{code}', {
-        200: { description: 'An explanation', content: { 'text/plain': { schema: { type: 'string' } } } },
+        200: text('An explanation'),
       }),
     },
   }
@@ -267,70 +306,6 @@ function hooks(): Json {
       post: admin('replayDelivery', 'Try a dead delivery anew', delivery, { 202: json('The delivery') }),
     },
   }
-}
-
-/** Makes the operations of one tag; `path` names the parameters, and every error is the one Problem. */
-function operation(tag: string, security?: Json[]) {
-  return (
-    operationId: string,
-    summary: string,
-    path: string,
-    responses: Json,
-    more: { body?: string; mediaType?: string; parameters?: Json[] } = {},
-  ): Json => ({
-    operationId,
-    summary,
-    tags: [tag],
-    ...(security ? { security } : {}),
-    parameters: [...pathParameters(path), ...(more.parameters ?? [])],
-    ...(more.body
-      ? {
-          requestBody: {
-            required: true,
-            content: { [more.mediaType ?? 'application/json']: { schema: reference(more.body) } },
-          },
-        }
-      : {}),
-    responses: {
-      ...responses,
-      '4XX': { $ref: '#/components/responses/Problem' },
-      '5XX': { $ref: '#/components/responses/Problem' },
-    },
-  })
-}
-
-function pathParameters(path: string): Json[] {
-  const known = schema(versionPath).properties as Json
-  return [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => ({
-    name,
-    in: 'path',
-    required: true,
-    schema: known[name] ?? {},
-  }))
-}
-
-function query(object: z.ZodMiniType): Json[] {
-  const properties = schema(object).properties as Json
-  return Object.entries(properties).map(([name, each]) => ({ name, in: 'query', schema: each }))
-}
-
-function schema(object: z.ZodMiniType): Json {
-  const { $schema: _, ...rest } = z.toJSONSchema(object, {
-    io: 'input',
-    // A date-time's pattern says in 300 characters what its format says in one word.
-    override: ({ jsonSchema }) => {
-      if (jsonSchema.format) delete jsonSchema.pattern
-    },
-  }) as Json
-  return rest
-}
-
-function reference(name: string): Json {
-  return { $ref: `#/components/schemas/${name}` }
-}
-
-function strings(...names: string[]): Json {
-  return Object.fromEntries(names.map(name => [name, { type: 'string' }]))
 }
 
 if (import.meta.main) {

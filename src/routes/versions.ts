@@ -20,7 +20,7 @@ import { etagOf, parseIfMatch } from '../update/etag.ts'
 import { parseIdempotencyKey } from '../update/idempotency-key.ts'
 import { patchErrors } from '../update/proposal.ts'
 import { answer, ask, problem } from './answer.ts'
-import { type AppEnv, allow, clientOf, jsonBody, noQuery, validBody, validPath } from './context.ts'
+import { type AppEnv, allow, clientOf, hostOf, jsonBody, noQuery, validBody, validPath } from './context.ts'
 import { countRefused, learn, turnedAway } from './gate.ts'
 
 const maxBodyBytes = 64 * 1024
@@ -38,6 +38,10 @@ export const versionPath = z.strictObject({
   version: storableName,
 })
 export const organisationPath = z.strictObject({ organisation_id: platformId })
+export const receiptPath = z.strictObject({
+  organisation_id: platformId,
+  seq: z.string().check(z.regex(/^[1-9]\d{0,14}$/, 'must be a record number')),
+})
 
 export const versions = new Hono<AppEnv>()
 
@@ -76,6 +80,15 @@ versions
   .get(tokenPath, validPath(organisationPath, refused), noQuery(refused), c =>
     call(c, c.req.valid('param').organisation_id, organisation => organisation.describeToken(callOf(c))),
   )
+
+const oneReceipt = '/:organisation_id/receipts/:seq'
+versions
+  .use(oneReceipt, allow('GET'), credential())
+  .get(oneReceipt, validPath(receiptPath, refused), noQuery(refused), c => {
+    const { organisation_id, seq } = c.req.valid('param')
+    const asked = { ...callOf(c), seq: Number(seq), host: hostOf(c) }
+    return call(c, organisation_id, organisation => organisation.receipt(asked))
+  })
 
 /** Asks for an update, with what its headers add to it. */
 function update(

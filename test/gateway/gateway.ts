@@ -251,7 +251,7 @@ export function send(origin: string, path: string, options: Ask = {}): Promise<A
         ? body
         : JSON.stringify(body)
   const { hostname, port, host } = new URL(origin)
-  headers.push(['Host', host])
+  if (!headers.some(([name]) => name === 'Host')) headers.push(['Host', host])
   if (payload !== undefined && !chunked) headers.push(['Content-Length', String(Buffer.byteLength(payload))])
   if (payload !== undefined && chunked) headers.push(['Transfer-Encoding', 'chunked'])
   return new Promise((resolve, reject) => {

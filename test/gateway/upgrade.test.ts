@@ -15,7 +15,16 @@ test('an organisation and a directory from before sessions had an owner are brou
   for (const column of ['owner', 'expires_at', 'probe']) {
     await organisation.exec(`alter table session drop column ${column}`)
   }
-  for (const table of ['rates', 'alerts', 'warned', 'hooks', 'deliveries', 'payloads', 'deleted_hooks'])
+  for (const table of [
+    'rates',
+    'alerts',
+    'warned',
+    'hooks',
+    'deliveries',
+    'payloads',
+    'deleted_hooks',
+    'signing_key',
+  ])
     await organisation.exec(`drop table ${table}`)
   await organisation.exec(`delete from due where kind = 'expiries'`)
   await organisation.exec(`update tokens set scope = json_remove(scope, '$.fields')`)

@@ -46,6 +46,7 @@ describe('keys', () => {
       { event: 'update.reconciled', target: { ...target, connectionId: 'c' }, applied: null },
     ],
     ['admin denied', { event: 'admin.denied' }],
+    ['another signing key', { event: 'key.changed' }],
     ['storage high', { event: 'storage.high' }],
   ]
   const key = (entry: Partial<Entry> & Pick<Entry, 'event'>) => alertKey({ actor, target, ...entry })

@@ -37,7 +37,7 @@ function failing(env: Record<string, unknown>): { name: string; problem: string 
 }
 
 test('what is needed is enough; the rest has defaults', () => {
-  const { admins, sealingKeys, ...rest } = configOf({})
+  const { admins, sealingKeys, signingKey: signing, ...rest } = configOf({})
   expect(rest).toEqual({
     upstream: {
       baseUrl: 'https://platform.versori.com/api/connect/v1alpha1',
@@ -54,6 +54,7 @@ test('what is needed is enough; the rest has defaults', () => {
   expect(rest.directory).toBe(directory)
   expect(admins).toEqual([{ name: 'admin', digest: sha256(secret('a')) }])
   expect(sealingKeys.map(key => key.reveal())).toEqual([good.SEALING_KEY])
+  expect(signing.publicKey.byteLength).toBe(32)
 })
 
 test('nothing at all: everything that is needed is named', () => {
