@@ -3,6 +3,6 @@ import { gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import { builtWorker } from './gateway/build.ts'
 
-test('the bundle has at most 90 KiB gzipped', () => {
-  expect(gzipSync(builtWorker(), { level: 9 }).byteLength).toBeLessThanOrEqual(90 * 1024)
+test('the bundle has at most 92 KiB gzipped', () => {
+  expect(gzipSync(builtWorker(), { level: 9 }).byteLength).toBeLessThanOrEqual(92 * 1024)
 })

@@ -152,7 +152,7 @@ test('pages and exports hold exactly what matches, whatever is open and in which
       }
       expect(walked).toEqual(expected)
     }),
-    { numRuns: 1_000 },
+    { numRuns: 300 },
   )
 })
 
@@ -175,7 +175,7 @@ test('when a token was last let in, and how often since, is what the whole log s
       tables.putRate(token, sinceMs)
       expect(tables.rateWindow(token)).toEqual({ startedAt: sinceMs, used: used.length })
     }),
-    { numRuns: 500 },
+    { numRuns: 200 },
   )
 })
 
