@@ -131,7 +131,7 @@ describe('a body', () => {
     ['that is empty', Buffer.alloc(0), 400, 'malformed-json'],
     [
       'that is too deep',
-      Buffer.from('['.repeat(5) + '{"a":'.repeat(70) + '1' + '}'.repeat(70) + ']'.repeat(5)),
+      Buffer.from(`${'['.repeat(5) + '{"a":'.repeat(70)}1${'}'.repeat(70)}${']'.repeat(5)}`),
       400,
       'invalid-body',
     ],
