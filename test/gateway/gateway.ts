@@ -36,7 +36,7 @@ export interface Gateway {
   storage: string
   adminSecret: string
   logs: string[]
-  /** Every answer so far, with what a test expects to hold a token left out. */
+  /** Every answer so far, with what a test expects to hold a token or a hook's secret left out. */
   answers: string[]
   /** Every token that was given out. */
   tokens: string[]
@@ -88,9 +88,10 @@ export async function startGateway(overrides: Bindings = {}): Promise<Gateway> {
     unverified: new Map(),
     async ask(path, options = {}) {
       const answer = await send(gateway.runtime.url, path, options)
-      if (answer.json?.token === undefined) answers.push(JSON.stringify(answer.headers) + answer.text)
-      else gateway.tokens.push(answer.json.token)
-      const id = /^\/(?:o|admin\/organisations)\/([A-Za-z0-9_-]{1,64})\//.exec(path)?.[1]
+      const told = answer.json?.token ?? answer.json?.secret
+      if (told === undefined) answers.push(JSON.stringify(answer.headers) + answer.text)
+      else if (answer.json.token !== undefined) gateway.tokens.push(told)
+      const id = /^\/(?:o|admin\/organisations|webhooks)\/([A-Za-z0-9_-]{1,64})\//.exec(path)?.[1]
       if (id !== undefined) {
         const receipts = gateway.unverified.get(id) ?? []
         const receipt = answer.headers['audit-receipt']
