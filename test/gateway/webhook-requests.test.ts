@@ -117,9 +117,9 @@ describe('what was sent before', () => {
     expect(descriptionsAt(gateway, hook.organisation)).toEqual(['crowd'])
     const events = await eventsOf(gateway, hook.organisation)
     const count = (event: string) => events.filter(each => each === event).length
-    expect([count('webhook.received'), count('webhook.duplicate'), count('update.attempted')]).toEqual([
-      1, 199, 1,
-    ])
+    expect([count('webhook.received'), count('update.attempted')]).toEqual([1, 1])
+    // Repetitions are recorded within the bound of refusals: 20 a minute.
+    expect([20, 40]).toContain(count('webhook.duplicate'))
   })
 })
 

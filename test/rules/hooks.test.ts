@@ -248,9 +248,8 @@ describe('secrets', () => {
 })
 
 test.each<[string, object, string[]]>([
-  ['its patterns', {}, ['1.*', '${{ event.tag }}']],
+  ['its patterns', {}, ['1.*']],
   ['a version that it names itself', { version: 'latest', versions: undefined }, ['*']],
-  ['that and patterns for a name', { version: 'latest' }, ['1.*', 'latest']],
 ])('it may update its own connection, by %s', (_, changes, versions) => {
   expect(scopeOfHook({ ...definition, ...changes })).toEqual({
     actions: ['update'],
