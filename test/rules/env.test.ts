@@ -47,6 +47,7 @@ test('what is needed is enough; the rest has defaults', () => {
     organisations: organisation,
     directory,
     addressLimit,
+    auditors: [],
     storageBytes: 10_000_000_000,
     locationHint: undefined,
   })
