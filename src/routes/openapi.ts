@@ -43,6 +43,11 @@ export function openapi(): Json {
           description: 'vgw_ and 65 characters, made by an administrator',
         },
         admin: { type: 'http', scheme: 'bearer', description: 'A secret of ADMIN_TOKEN' },
+        auditor: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'A secret of AUDITOR_TOKEN, which only reads',
+        },
       },
       responses: {
         Problem: {
@@ -103,7 +108,9 @@ function paths(): Json {
   }
   const op = operation('versions')
   const admin = operation('admin', [{ admin: [] }])
-  const audit = operation('audit', [{ admin: [] }])
+  const readers = [{ admin: [] }, { auditor: [] }]
+  const list = operation('admin', readers)
+  const audit = operation('audit', readers)
   const meta = operation('meta', [])
   const page = query(listQuery)
   return {
@@ -142,13 +149,7 @@ function paths(): Json {
       ),
     },
     '/admin/organisations': {
-      get: admin(
-        'listOrganisations',
-        'List organisations',
-        '',
-        { 200: json('A page') },
-        { parameters: page },
-      ),
+      get: list('listOrganisations', 'List organisations', '', { 200: json('A page') }, { parameters: page }),
     },
     '/admin/reseal': {
       post: admin(
@@ -160,7 +161,7 @@ function paths(): Json {
       ),
     },
     [`${organisation}/tokens`]: {
-      get: admin('listTokens', 'List tokens', organisation, { 200: json('The tokens') }),
+      get: list('listTokens', 'List tokens', organisation, { 200: json('The tokens') }),
       post: admin(
         'createToken',
         'Make a token',
@@ -170,7 +171,7 @@ function paths(): Json {
       ),
     },
     [token]: {
-      get: admin('getToken', 'Show a token', token, { 200: json('The token') }),
+      get: list('getToken', 'Show a token', token, { 200: json('The token') }),
       delete: admin('revokeToken', 'Revoke a token', token, { 200: json('The token and its last use') }),
     },
     [`${token}/rotate`]: {
@@ -183,7 +184,7 @@ function paths(): Json {
       ),
     },
     [`${organisation}/session`]: {
-      get: admin('getSession', 'Show the session, never a value', organisation, { 200: json('Its state') }),
+      get: list('getSession', 'Show the session, never a value', organisation, { 200: json('Its state') }),
       put: admin(
         'setSession',
         'Set the session',

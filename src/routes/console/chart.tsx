@@ -43,7 +43,7 @@ export function Chart({ id, day: { hours, countedSince } }: { id: string; day: D
           <ul class="legend">
             {endings.map(([ending, mood]) => (
               <li>
-                <svg class="chart-key" viewBox="0 0 1 1" aria-hidden="true">
+                <svg viewBox="0 0 1 1" aria-hidden="true">
                   <rect class={mood} width="1" height="1" rx=".2" />
                 </svg>
                 {`${hours.reduce((sum, hour) => sum + hour[ending], 0).toLocaleString('en')} ${ending}`}
@@ -68,7 +68,7 @@ export function Chart({ id, day: { hours, countedSince } }: { id: string; day: D
           </p>
           <details>
             <summary>The same as a table</summary>
-            <table class="counts">
+            <table class="counts stack flow">
               <thead>
                 <tr>
                   <th scope="col">Hour from, UTC</th>
@@ -92,7 +92,9 @@ export function Chart({ id, day: { hours, countedSince } }: { id: string; day: D
                       )}
                     </th>
                     {endings.map(([ending]) => (
-                      <td class="number">{hour[ending]}</td>
+                      <td class="number" data-label={ending}>
+                        {hour[ending]}
+                      </td>
                     ))}
                   </tr>
                 ))}

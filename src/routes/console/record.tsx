@@ -15,6 +15,7 @@ export function RecordPage({ reader, id, trail }: { reader: Reader; id: string; 
   const change = together.find(each => each.change)?.change
   const request = record.request ?? together.find(each => each.request)?.request
   const body = together.find(each => each.request?.body !== undefined)?.request?.body
+  const key = together.find(each => each.request?.idempotencyKey !== undefined)?.request?.idempotencyKey
   const last = together.findLast(({ event }) => /\.(succeeded|failed|unknown|reconciled)$/.test(event))
   return (
     <Page title={`Record ${record.seq} of ${id}`} reader={reader} organisation={{ id, tab: 'record' }}>
@@ -46,9 +47,8 @@ export function RecordPage({ reader, id, trail }: { reader: Reader; id: string; 
           {record.client?.ip && <Fact term="From">{record.client.ip}</Fact>}
           {record.client?.userAgent && <Fact term="Called itself">{record.client.userAgent}</Fact>}
           {record.requestId && <Fact term="Request id">{record.requestId}</Fact>}
-          {request?.idempotencyKey !== undefined && (
-            <Fact term="Idempotency key">{request.idempotencyKey}</Fact>
-          )}
+          {record.fields && <Fact term="Fields that were wrong">{record.fields.join(', ')}</Fact>}
+          {key !== undefined && <Fact term="Idempotency key">{key}</Fact>}
         </dl>
         <p>
           <a href={`${pathOf(id)}?before=${record.seq + 1}#timeline`}>See it in the timeline</a>
@@ -91,7 +91,7 @@ export function RecordPage({ reader, id, trail }: { reader: Reader; id: string; 
             Download the receipt document
           </a>
         </p>
-        <details>
+        <details open={attempt.length === 0}>
           <summary>The whole record</summary>
           <pre>{JSON.stringify(record, null, 2)}</pre>
         </details>

@@ -34,7 +34,7 @@ a:hover { text-decoration-thickness: 2px; }
 .skip:focus { left: 1rem; top: .5rem; background: var(--surface); padding: .5rem 1rem; z-index: 1; }
 .top { background: var(--surface); border-bottom: 1px solid var(--line); }
 .top > div, main, footer { max-width: 76rem; margin: 0 auto; padding: 0 1.5rem; }
-.top > div { display: flex; flex-wrap: wrap; align-items: center; gap: .25rem 1.5rem; min-height: 3.5rem; }
+.top > div { display: flex; flex-wrap: wrap; align-items: center; gap: .25rem 1.5rem; min-height: 3.5rem; padding-top: .5rem; padding-bottom: .5rem; }
 .brand { font-weight: 650; color: inherit; text-decoration: none; }
 .who { margin-left: auto; display: flex; flex-wrap: wrap; align-items: center; gap: .5rem 1rem; color: var(--muted); }
 .who form { margin: 0; }
@@ -56,6 +56,8 @@ p { margin: 0 0 .75rem; max-width: 46rem; }
   margin-bottom: 1.5rem;
 }
 .card > :last-child { margin-bottom: 0; }
+h1.id { font-size: 1.375rem; letter-spacing: -.01em; }
+.lines > * { display: block; }
 .title { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem .75rem; margin-bottom: 1rem; }
 .title h1, .title h2 { margin: 0; }
 .muted { color: var(--muted); }
@@ -100,11 +102,11 @@ td { overflow-wrap: anywhere; }
 .steps li:last-child { padding-bottom: 0; }
 .steps li.here { border-color: var(--accent); }
 .chart { display: block; width: 100%; height: 9rem; border-bottom: 1px solid var(--muted); }
-.chart rect.good { fill: var(--bar-good); }
-.chart rect.bad { fill: var(--bar-bad); }
-.chart rect.doubt { fill: var(--bar-doubt); }
-.chart rect.plain { fill: var(--bar-plain); }
-.chart rect.hour { fill: transparent; }
+rect.good { fill: var(--bar-good); }
+rect.bad { fill: var(--bar-bad); }
+rect.doubt { fill: var(--bar-doubt); }
+rect.plain { fill: var(--bar-plain); }
+rect.hour { fill: transparent; }
 .chart a:hover rect.hour { fill: var(--muted); fill-opacity: .15; }
 .hours { display: grid; grid-template-columns: repeat(4, 1fr); color: var(--muted); font-size: .8125rem; padding-top: .25rem; margin: 0 0 .75rem; max-width: none; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: 0 0 1rem; padding: 0; font-size: .875rem; }
@@ -140,8 +142,11 @@ button.quiet { border-color: var(--line); font-weight: 400; padding: .1875rem .7
   .stack td:empty { display: none; }
   .stack td[data-label]::before { content: attr(data-label) ": "; color: var(--muted); font-size: .8125rem; }
   .number { text-align: left; }
+  .flow tr { display: flex; flex-wrap: wrap; gap: 0 1rem; }
+  .flow td:first-child { flex: 1 0 60%; color: var(--muted); }
+  .flow td.number { order: -1; }
+  .flow td:first-child { order: -2; }
 }
-@media (max-width: 46rem) { .counts .number { text-align: right; } }
 @media print { .top, .filters, .quick, .pages { display: none; } }
 `
 

@@ -19,6 +19,7 @@ export interface Shown {
   outcome?: string
   applied?: boolean | null
   reason?: string
+  fields?: string[]
   count?: number | null
 }
 
@@ -150,7 +151,7 @@ function Field({ name, value }: { name: FilterName; value: string }) {
 
 function Records({ id, records }: { id: string; records: Shown[] }) {
   return (
-    <table class="stack">
+    <table class="stack flow">
       <thead>
         <tr>
           <th scope="col">Time</th>

@@ -44,10 +44,13 @@ export function TokensPage(props: { reader: Reader; id: string; tokens: TokenVie
                     {token.revokedAt && <span class="muted">revoked </span>}
                     <Aged at={token.revokedAt ?? token.expiresAt} nowMs={nowMs} />
                   </td>
-                  <td data-label="May">
-                    {token.actions.join(', ')} · connections {token.connections.join(', ')} · versions{' '}
-                    {token.versions.join(', ')} · {token.rateLimit.requests} in{' '}
-                    {token.rateLimit.windowSeconds} s
+                  <td class="lines">
+                    <span>{token.actions.join(', ')}</span>
+                    <span>connections: {token.connections.join(', ')}</span>
+                    <span>versions: {token.versions.join(', ')}</span>
+                    <span>
+                      {token.rateLimit.requests} in {token.rateLimit.windowSeconds} s
+                    </span>
                   </td>
                   <td data-label="Made">
                     <Aged at={token.createdAt} nowMs={nowMs} /> by {token.createdBy}
