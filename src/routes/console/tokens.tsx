@@ -40,7 +40,7 @@ export function TokensPage(props: { reader: Reader; id: string; tokens: TokenVie
                   <td data-label="Last used">
                     <Aged at={token.lastUsedAt} nowMs={nowMs} />
                   </td>
-                  <td data-label={token.revokedAt ? 'Revoked' : 'Expires'}>
+                  <td data-label={token.revokedAt ? undefined : 'Expires'}>
                     {token.revokedAt && <span class="muted">revoked </span>}
                     <Aged at={token.revokedAt ?? token.expiresAt} nowMs={nowMs} />
                   </td>
