@@ -82,6 +82,9 @@ export function openapi(): Json {
   }
 }
 
+/** What is only read is for both. */
+const readers = [{ admin: [] }, { auditor: [] }]
+
 function paths(): Json {
   const version = '/o/{organisation_id}/connections/{connection_id}/versions/{version}'
   const organisation = '/admin/organisations/{organisation_id}'
@@ -108,7 +111,6 @@ function paths(): Json {
   }
   const op = operation('versions')
   const admin = operation('admin', [{ admin: [] }])
-  const readers = [{ admin: [] }, { auditor: [] }]
   const list = operation('admin', readers)
   const audit = operation('audit', readers)
   const meta = operation('meta', [])
@@ -266,14 +268,15 @@ function hooks(): Json {
   const delivery = '/admin/organisations/{organisation_id}/deliveries/{delivery_id}'
   const json = (text: string) => ({ description: text, content: { 'application/json': { schema: {} } } })
   const admin = operation('admin', [{ admin: [] }])
+  const list = operation('admin', readers)
   const once = { 201: json('The hook with its secret, shown this once') }
   return {
     [all]: {
-      get: admin('listHooks', 'List hooks', all, { 200: json('The hooks') }),
+      get: list('listHooks', 'List hooks', all, { 200: json('The hooks') }),
       post: admin('createHook', 'Make a hook', all, once, { body: 'NewHook' }),
     },
     [hook]: {
-      get: admin('getHook', 'Show a hook', hook, { 200: json('The hook') }),
+      get: list('getHook', 'Show a hook', hook, { 200: json('The hook') }),
       patch: admin('changeHook', 'Change a hook', hook, { 200: json('The hook') }, { body: 'HookChange' }),
       delete: admin('deleteHook', 'Delete a hook and cancel its deliveries', hook, {
         200: json('How many were cancelled'),
@@ -292,7 +295,7 @@ function hooks(): Json {
       ),
     },
     [`${hook}/deliveries`]: {
-      get: admin(
+      get: list(
         'listDeliveries',
         'What a hook was sent',
         hook,
@@ -301,7 +304,7 @@ function hooks(): Json {
       ),
     },
     [delivery]: {
-      get: admin('getDelivery', 'One delivery', delivery, { 200: json('The delivery and its event') }),
+      get: list('getDelivery', 'One delivery', delivery, { 200: json('The delivery and its event') }),
     },
     [`${delivery}/replay`]: {
       post: admin('replayDelivery', 'Try a dead delivery anew', delivery, { 202: json('The delivery') }),
