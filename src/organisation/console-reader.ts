@@ -7,6 +7,10 @@ import type { AuditLog } from './audit-log.ts'
 import type { AuditQuery } from './audit-query.ts'
 import { type AuditPage, auditPage } from './audit-reader.ts'
 import type { CommitQueue } from './commit-queue.ts'
+import type { DeliveryView } from './deliveries.ts'
+import type { HookDesk } from './hook-desk.ts'
+import type { DeliveryFilter } from './hook-table.ts'
+import type { HookView } from './hooks.ts'
 import type { ConsoleCall } from './messages.ts'
 import { type Day, type Failure, OutcomeTable } from './outcome-table.ts'
 import { byReader } from './record.ts'
@@ -32,6 +36,13 @@ export interface Trail {
   attempt: string[]
 }
 
+/** A hook with a page of what it was sent, newest first; `next` is the `before` of the one after it. */
+export interface DeliveryPage {
+  hook: HookView
+  deliveries: DeliveryView[]
+  next: number | null
+}
+
 /** What the reader reads from. */
 export interface Shelf {
   tables: Tables
@@ -39,6 +50,7 @@ export interface Shelf {
   log: AuditLog
   session: SessionStore
   tokens: TokenStore
+  hooks: HookDesk
   now: () => number
 }
 
@@ -86,12 +98,28 @@ export class ConsoleReader {
     })
   }
 
+  async hooks(call: ConsoleCall): Promise<Result<HookView[] | null>> {
+    return this.#onRecord(call, () => this.#on.hooks.list())
+  }
+
+  async deliveries(
+    call: ConsoleCall,
+    hookId: string,
+    filter: DeliveryFilter,
+  ): Promise<Result<DeliveryPage | null>> {
+    return this.#onRecord(call, async () => {
+      const hook = await this.#on.hooks.get(hookId)
+      const page = await this.#on.hooks.deliveries(hookId, filter)
+      return hook.ok && page.ok ? { hook: hook.value, ...page.value } : null
+    })
+  }
+
   /** For the list of organisations, which shows no more of any than this. */
   lastFailure(): Failure | null {
     return this.#on.tables.exist ? this.#outcomes.lastFailure() : null
   }
 
-  async #onRecord<T>(call: ConsoleCall, read: () => T): Promise<Result<T | null>> {
+  async #onRecord<T>(call: ConsoleCall, read: () => T | Promise<T>): Promise<Result<T | null>> {
     const { tables, queue, log, now } = this.#on
     // A guessed id stores nothing.
     if (!tables.exist) return ok(null)
@@ -108,7 +136,7 @@ export class ConsoleReader {
     }
     if (this.#opened.size >= maxRemembered) this.#opened.clear()
     this.#opened.add(login)
-    return ok(read())
+    return ok(await read())
   }
 
   #isOnRecord({ reader, loggedInAt }: ConsoleCall): boolean {

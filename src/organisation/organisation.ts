@@ -21,6 +21,8 @@ import { ConsoleReader, type Overview, type Trail } from './console-reader.ts'
 import { Courier, type World } from './courier.ts'
 import type { Summary } from './directory.ts'
 import type { HookDesk } from './hook-desk.ts'
+import type { DeliveryFilter } from './hook-table.ts'
+import type { HookView } from './hooks.ts'
 import { Idempotency } from './idempotency.ts'
 import type {
   AdminCall,
@@ -150,7 +152,7 @@ export class Organisation extends DurableObject<Env> {
       publish,
       timeoutMs,
     })
-    this.#console = new ConsoleReader({ ...watched, now }, state.storage.sql)
+    this.#console = new ConsoleReader({ ...watched, hooks: this.hooks, now }, state.storage.sql)
     if (!this.#tables.exist) return
     state.storage.transactionSync(() => this.#tables.migrate())
     this.#load()
@@ -305,6 +307,14 @@ export class Organisation extends DurableObject<Env> {
 
   async consoleTrail(call: ConsoleCall, seq: number): Promise<Result<Trail | null>> {
     return this.#console.trail(call, seq)
+  }
+
+  async consoleHooks(call: ConsoleCall): Promise<Result<HookView[] | null>> {
+    return this.#console.hooks(call)
+  }
+
+  async consoleDeliveries(call: ConsoleCall, hookId: string, filter: DeliveryFilter) {
+    return this.#console.deliveries(call, hookId, filter)
   }
 
   async lastFailure(): Promise<Failure | null> {

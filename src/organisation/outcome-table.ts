@@ -26,7 +26,7 @@ export interface Day {
   countedSince: number | null
 }
 
-/** The newest record that says that a request failed or that nobody knows. */
+/** The newest record that says that a request or a delivery failed, or that nobody knows. */
 export interface Failure {
   seq: number
   time: number
@@ -64,7 +64,7 @@ export class OutcomeTable {
 
   /** Among the newest records that are looked at. */
   lastFailure(): Failure | null {
-    const failures = `event in ('update.failed', 'update.unknown', 'read.failed')`
+    const failures = `event in ('update.failed', 'update.unknown', 'read.failed', 'webhook.dead')`
     const newest = `seq > (select max(seq) from records) - ${maxLookedAt}`
     const select = `select seq, time, event from records where ${newest} and ${failures} order by seq desc limit 1`
     return (this.#sql.exec(select).toArray()[0] as Failure | undefined) ?? null

@@ -11,13 +11,16 @@ import { loginCookie, logoutCookie, visitorOf } from '../auth/console-cookie.ts'
 import { Tries } from '../auth/tries.ts'
 import { toHex } from '../crypto.ts'
 import { problems, type Refusal, type Result, statusOf } from '../errors.ts'
-import type { Overview, Trail } from '../organisation/console-reader.ts'
+import type { DeliveryPage, Overview, Trail } from '../organisation/console-reader.ts'
+import { deliveryStates } from '../organisation/deliveries.ts'
+import type { HookView } from '../organisation/hooks.ts'
 import type { ConsoleCall } from '../organisation/messages.ts'
 import type { Organisation } from '../organisation/organisation.ts'
 import type { TokenView } from '../organisation/tokens.ts'
 import { ask, problem, refusalOf } from './answer.ts'
-import { readFilters } from './console/filters.ts'
+import { pageLength, readFilters } from './console/filters.ts'
 import { Message, pathOf } from './console/frame.tsx'
+import { DeliveriesPage, HooksPage, NoHookPage } from './console/hooks.tsx'
 import { LoginPage } from './console/login.tsx'
 import { type Listed, OrganisationsPage } from './console/organisations.tsx'
 import { OverviewPage } from './console/overview.tsx'
@@ -128,6 +131,26 @@ pages.get(`${organisation}/tokens`, async c => {
   if (!tokens.ok) return refusedPage(c, tokens.refusal)
   const page = { reader: c.get('visitor'), id: c.req.param('organisation_id'), nowMs: Date.now() }
   return show(c, <TokensPage {...page} tokens={tokens.value ?? []} />)
+})
+
+pages.get(`${organisation}/hooks`, async c => {
+  const hooks = await read<HookView[] | null>(c, (to, call) => to.consoleHooks(call))
+  if (!hooks.ok) return refusedPage(c, hooks.refusal)
+  const page = { reader: c.get('visitor'), id: c.req.param('organisation_id'), nowMs: Date.now() }
+  return show(c, <HooksPage {...page} hooks={hooks.value ?? []} />)
+})
+
+pages.get(`${organisation}/hooks/:hook_id{[0-9A-Za-z]{24}}`, async c => {
+  const { organisation_id: id, hook_id } = c.req.param()
+  const state = deliveryStates.find(each => each === c.req.query('state'))
+  const before = /^[1-9]\d{0,14}$/.exec(c.req.query('before') ?? '')?.[0]
+  const filter = { state, before: Number(before ?? Number.MAX_SAFE_INTEGER), limit: pageLength }
+  const found = await read<DeliveryPage | null>(c, (to, call) => to.consoleDeliveries(call, hook_id, filter))
+  if (!found.ok) return refusedPage(c, found.refusal)
+  const page = { reader: c.get('visitor'), id, state, paged: before !== undefined, nowMs: Date.now() }
+  return found.value
+    ? show(c, <DeliveriesPage {...page} {...found.value} />)
+    : show(c, <NoHookPage {...page} />, 404)
 })
 
 const record = `${organisation}/records/:seq{[1-9][0-9]{0,14}}`

@@ -81,7 +81,7 @@ async function logIn(page: Page, secret = gateway.adminSecret): Promise<void> {
 /** Every page, by a name. */
 function paths(): Record<string, string> {
   const organisation = (id: string, tail = '') => `/console/organisations/${id}${tail}`
-  const { busy, attacked, missing, rejected, unused, seq } = scene
+  const { busy, attacked, missing, rejected, unused, seq, hook, attackedHook } = scene
   return {
     organisations: '/console',
     'no-organisations': '/console?after=zzzz',
@@ -99,6 +99,13 @@ function paths(): Record<string, string> {
     'record-none': organisation(busy, '/records/99999'),
     tokens: organisation(busy, '/tokens'),
     'tokens-none': organisation(unused, '/tokens'),
+    hooks: organisation(busy, '/hooks'),
+    'hooks-none': organisation(unused, '/hooks'),
+    deliveries: organisation(busy, `/hooks/${hook}`),
+    'deliveries-none': organisation(busy, `/hooks/${hook}?state=dead&before=1`),
+    'hook-none': organisation(busy, `/hooks/${attackedHook}`),
+    'hooks-attacked': organisation(attacked, '/hooks'),
+    'deliveries-attacked': organisation(attacked, `/hooks/${attackedHook}`),
     'not-found': '/console/nothing/here',
     'overview-attacked': organisation(attacked),
     'record-attacked': organisation(attacked, `/records/${seq.attacked}`),
@@ -205,13 +212,15 @@ test('hostile texts are shown as texts in every place', async () => {
   // Where the policy does not stand in front, a mistake in escaping would run.
   const { page, complaints } = await open({ bypassCSP: true })
   await logIn(page)
-  const { attacked, seq } = scene
+  const { attacked, attackedHook, seq } = scene
   const organisation = `/console/organisations/${attacked}`
   const q = encodeURIComponent
   const cut = hostileElement.slice(0, 100)
   const shown: [path: string, ...texts: string[]][] = [
     [organisation, cut, hostile],
     [`${organisation}/tokens`, cut],
+    [`${organisation}/hooks`, cut],
+    [`${organisation}/hooks/${attackedHook}`, cut],
     [
       `${organisation}/records/${seq.attacked}`,
       hostile,
@@ -374,6 +383,21 @@ test('a record is shown with its attempt, outcome and reconciliation, its change
   const receipt = JSON.parse(readFileSync(await download.path(), 'utf8'))
   expect(JSON.parse(receipt.record).seq).toBe(scene.seq.patched)
   expect(await page.getByText(`${scene.seq.patched}:${receipt.leaf}`).count()).toBe(1)
+  expect(complaints).toEqual([])
+})
+
+test('hooks are shown with what they were sent, by its state, and lead to its records', async () => {
+  const { page, complaints } = await open()
+  await logIn(page, auditorSecret)
+  await page.getByRole('link', { name: scene.busy }).click()
+  await page.getByRole('link', { name: 'Hooks', exact: true }).click()
+  await page.getByRole('link', { name: 'github-release' }).click()
+  const rows = page.locator('section tbody tr')
+  expect(await rows.count()).toBe(3)
+  await page.getByRole('link', { name: 'done', exact: true }).click()
+  expect(await rows.count()).toBe(1)
+  await rows.getByRole('link').first().click()
+  await page.getByRole('heading', { name: 'webhook.received' }).waitFor()
   expect(complaints).toEqual([])
 })
 

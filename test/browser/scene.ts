@@ -2,7 +2,7 @@
  * Owns what the console is shown with: an organisation in which everything has happened once, others without a session, with
  * a refused one, and with nothing. Every text that a caller or an admin can choose is hostile in one of them.
  */
-import { randomBytes } from 'node:crypto'
+import { createHmac, randomBytes } from 'node:crypto'
 import { type Answer, type Gateway, newId, put, versionPath } from '../gateway/gateway.ts'
 
 /** Markup that would show if it were taken as such; a version's name may hold no slash. */
@@ -20,6 +20,9 @@ export interface Scene {
   missing: string
   rejected: string
   unused: string
+  /** Hooks of `busy` and `attacked`. */
+  hook: string
+  attackedHook: string
   /** By what happened in `busy` and `attacked`: the record that says so. */
   seq: Record<
     'changed' | 'failed' | 'unknown' | 'denied' | 'attacked' | 'patched' | 'attackedRejected',
@@ -76,6 +79,16 @@ export async function makeScene(gateway: Gateway): Promise<Scene> {
     Accept: 'application/x-ndjson',
   })
   await reconciled(gateway, busy.id)
+  const hook = await makeHook(gateway, busy.id, 'github-release')
+  const sendTo = async (tag: string, action = 'published') => {
+    const body = JSON.stringify({ action, release: { tag_name: tag } })
+    const signature = createHmac('sha256', hook.secret).update(body).digest('hex')
+    const headers = { 'Content-Type': 'application/json', 'X-Hub-Signature-256': `sha256=${signature}` }
+    return gateway.ask(hook.path, { method: 'POST', headers, body })
+  }
+  await sendTo('1.4.0')
+  await sendTo('1.3.0', 'drafted')
+  await sendTo('9.9.9')
 
   const attacked = await gateway.organisation({ name: hostileElement.slice(0, 100) })
   await gateway.admin('PUT', `/organisations/${attacked.id}/session`, {
@@ -83,6 +96,7 @@ export async function makeScene(gateway: Gateway): Promise<Scene> {
     owner: hostileElement.slice(0, 100),
     probe: { connectionId: 'CONN1', version: hostile },
   })
+  const attackedHook = await makeHook(gateway, attacked.id, hostileElement.slice(0, 100))
   const headers = {
     'Content-Type': 'application/json',
     'User-Agent': hostileElement,
@@ -118,6 +132,8 @@ export async function makeScene(gateway: Gateway): Promise<Scene> {
     attacked: attacked.id,
     missing,
     rejected: rejected.id,
+    hook: hook.id,
+    attackedHook: attackedHook.id,
     unused: `UNUSED${randomBytes(6).toString('hex').toUpperCase()}`,
     seq: {
       changed: seqOf(patched),
@@ -129,6 +145,20 @@ export async function makeScene(gateway: Gateway): Promise<Scene> {
       attackedRejected: seqOf(attackedRejected),
     },
   }
+}
+
+async function makeHook(gateway: Gateway, organisation: string, name: string) {
+  const made = await gateway.admin('POST', `/organisations/${organisation}/hooks`, {
+    name,
+    verification: { type: 'github' },
+    connectionId: 'CONN1',
+    version: '${{ event.release.tag_name }}',
+    versions: ['*'],
+    when: 'event.action == "published"',
+    change: { isDefault: true },
+  })
+  if (made.status !== 201) throw new Error(`no hook: ${made.status} ${made.text}`)
+  return { id: made.json.id, secret: made.json.secret, path: new URL(made.json.url).pathname }
 }
 
 /** Waits until the alarm has looked into what is unknown. */

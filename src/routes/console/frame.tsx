@@ -15,7 +15,7 @@ interface Frame {
   title: string
   reader?: Reader | undefined
   /** The organisation whose tabs are shown, and which of them is open. */
-  organisation?: { id: string; tab: 'overview' | 'tokens' | 'record' } | undefined
+  organisation?: { id: string; tab: 'overview' | 'tokens' | 'hooks' | 'record' } | undefined
   children?: Child
 }
 
@@ -89,6 +89,11 @@ function Tabs({ id, tab }: { id: string; tab: string }) {
               Tokens
             </a>
           </li>
+          <li>
+            <a href={pathOf(id, '/hooks')} aria-current={current('hooks')}>
+              Hooks
+            </a>
+          </li>
         </ul>
       </nav>
     </>
@@ -159,6 +164,7 @@ const moods: Record<string, [mark: string, mood: Mood]> = {
   replayed: ['✓', 'good'],
   failed: ['✕', 'bad'],
   abandoned: ['✕', 'bad'],
+  dead: ['✕', 'bad'],
   unknown: ['?', 'doubt'],
   expiring: ['!', 'doubt'],
   high: ['!', 'doubt'],

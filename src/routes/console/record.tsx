@@ -15,6 +15,8 @@ export function RecordPage({ reader, id, trail }: { reader: Reader; id: string; 
   const change = together.find(each => each.change)?.change
   const request = record.request ?? together.find(each => each.request)?.request
   const body = together.find(each => each.request?.body !== undefined)?.request?.body
+  const { connectionId, tokenId, hookId } = record.target
+  const about = connectionId ? 'Connection and version' : tokenId ? 'Token' : hookId ? 'Hook' : undefined
   const key = together.find(each => each.request?.idempotencyKey !== undefined)?.request?.idempotencyKey
   const last = together.findLast(({ event }) => /\.(succeeded|failed|unknown|reconciled)$/.test(event))
   return (
@@ -32,11 +34,11 @@ export function RecordPage({ reader, id, trail }: { reader: Reader; id: string; 
           <Fact term="Who">
             <Actor actor={record.actor} />
           </Fact>
-          {record.target.connectionId !== undefined || record.target.tokenId !== undefined ? (
-            <Fact term={record.target.connectionId === undefined ? 'Token' : 'Connection and version'}>
+          {about && (
+            <Fact term={about}>
               <Target target={record.target} />
             </Fact>
-          ) : null}
+          )}
           {reasonWords(record) !== '' && <Fact term="Why">{reasonWords(record)}</Fact>}
           {last && last.seq !== record.seq && (
             <Fact term="How it ended">

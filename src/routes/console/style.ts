@@ -124,6 +124,7 @@ button.main { background: var(--accent); border-color: var(--accent); color: var
 button.quiet { border-color: var(--line); font-weight: 400; padding: .1875rem .75rem; min-height: 2rem; font-size: .875rem; }
 .actions { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem 1rem; }
 .quick { margin: 0 0 1.25rem; max-width: none; display: flex; flex-wrap: wrap; gap: .25rem 1rem; font-size: .875rem; }
+.quick a[aria-current] { color: var(--text); font-weight: 600; text-decoration: none; }
 .pages { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; margin: 1rem 0 0; }
 .notice { border: 1px solid var(--bar-bad); background: var(--bad-ground); color: var(--bad); border-radius: 6px; padding: .75rem 1rem; margin: 0 0 1rem; max-width: none; }
 .empty { color: var(--muted); padding: 1rem 0; margin: 0; }

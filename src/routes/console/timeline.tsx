@@ -9,7 +9,7 @@ export interface Shown {
   time: string
   event: string
   actor: { type: string; id?: string; name?: string; claimedId?: string }
-  target: { connectionId?: string; version?: string; tokenId?: string }
+  target: { connectionId?: string; version?: string; tokenId?: string; hookId?: string }
   requestId?: string
   client?: { ip?: string; userAgent?: string }
   attempt?: number
@@ -28,6 +28,8 @@ const kinds: [event: string, words: string][] = [
   ['read.*', 'reads'],
   ['session.*', 'the session'],
   ['token.*', 'tokens'],
+  ['hook.*', 'hooks'],
+  ['webhook.*', 'what hooks were sent'],
   ['admin.*', 'wrong secrets'],
   ['denials.*', 'sums of refusals'],
   ['audit.*', 'exports'],
@@ -42,6 +44,7 @@ const outcomes = [
   'replayed',
   'denied',
   'rejected',
+  'dead',
 ]
 const labels: Record<FilterName, string> = {
   event: 'About',
@@ -212,11 +215,12 @@ export function Actor({ actor: { type, id, name, claimedId } }: { actor: Shown['
 }
 
 /** What it was about; nothing where the organisation as a whole is meant. */
-export function Target({ target: { connectionId, version, tokenId } }: { target: Shown['target'] }) {
-  if (connectionId === undefined && tokenId === undefined) return null
+export function Target({ target: { connectionId, version, tokenId, hookId } }: { target: Shown['target'] }) {
+  const id = connectionId ?? tokenId ?? hookId
+  if (id === undefined) return null
   return (
     <>
-      <span class="id">{connectionId ?? tokenId}</span>
+      <span class="id">{id}</span>
       {version !== undefined && <> {version}</>}
     </>
   )
