@@ -1,9 +1,11 @@
-import { defineConfig } from 'vitest/config'
+import { configDefaults, defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    globalSetup: 'test/gateway/build.ts',
+    // Those need Chromium: npm run test:browser.
+    exclude: [...configDefaults.exclude, 'test/browser/**'],
+    globalSetup: ['test/gateway/build.ts', 'test/browser/left-out.ts'],
     setupFiles: 'test/rules/seed.ts',
     // Gateway tests wait more than they work: for alarms, deadlines and restarts.
     maxWorkers: 3,

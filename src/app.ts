@@ -25,6 +25,9 @@ app.route('/admin', admin)
 app.route('/admin', hooks)
 app.route('/admin', audit)
 
+// Loaded at its first use: what draws pages is of no use to a caller.
+app.all('/console/*', configured(), async c => (await import('./routes/console.tsx')).console(c))
+
 app.route('/', meta)
 app.notFound(c => problem(c, { code: 'not-found', detail: 'There is nothing at this path.' }))
 app.onError((error, c) => problem(c, refusalOf(error, c.get('requestId'))))

@@ -4,7 +4,7 @@
  */
 import { equalDigests, fromBase64, Secret, SigningKey, sha256, toHex } from './crypto.ts'
 
-/** One secret that may call /admin; `name` is the actor in records. */
+/** One secret that may call /admin, or only read there; `name` is the actor in records. */
 export interface AdminSecret {
   name: string
   digest: Uint8Array
@@ -16,6 +16,8 @@ export interface Config {
   /** How much an organisation's object may hold. */
   storageBytes: number
   admins: readonly AdminSecret[]
+  /** Who may read what admins may, and change nothing. */
+  auditors: readonly AdminSecret[]
   /** The newest first; the second, if any, only opens what it once sealed. */
   sealingKeys: readonly [Secret, ...Secret[]]
   /** Signs checkpoints of the logs. */
@@ -89,7 +91,8 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
   const timeoutMs = optional('UPSTREAM_TIMEOUT_MS', wholeNumber('milliseconds', 100, 120_000)) ?? 10_000
   const retryMs = optional('UPSTREAM_RETRY_MS', wholeNumber('milliseconds', 1, 10_000)) ?? 250
   const storageMb = optional('ORGANISATION_STORAGE_MB', wholeNumber('megabytes', 1, 10_000)) ?? 10_000
-  const admins = required('ADMIN_TOKEN', parseAdmins)
+  const admins = required('ADMIN_TOKEN', text => parseHolders(text, 'admin'))
+  const auditors = optional('AUDITOR_TOKEN', text => parseHolders(text, 'auditor', admins)) ?? []
   const sealingKey = required('SEALING_KEY', parseSealingKey)
   const previousKey = optional('SEALING_KEY_PREVIOUS', parseSealingKey)
   const signingKey = required('AUDIT_SIGNING_KEY', parseSigningKey)
@@ -117,6 +120,7 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
       upstream: { baseUrl, timeoutMs, retryMs },
       storageBytes: storageMb * 1_000_000,
       admins,
+      auditors,
       sealingKeys: previousKey ? [sealingKey, previousKey] : [sealingKey],
       signingKey,
       alerts: url && secret && { url, secret },
@@ -181,8 +185,13 @@ function wholeNumber(unit: string, least: number, most: number): (text: string) 
   }
 }
 
-function parseAdmins(text: string): Parsed<AdminSecret[]> {
-  const admins: AdminSecret[] = []
+/** `taken`: the secrets of another role, as one secret must not stand for two. */
+function parseHolders(
+  text: string,
+  defaultName: string,
+  taken: readonly AdminSecret[] = [],
+): Parsed<AdminSecret[]> {
+  const holders: AdminSecret[] = []
   // Problems count entries instead of naming them: GET /health is public, and a mistyped entry's name may be secret.
   for (const [index, part] of text.split(',').entries()) {
     const named = /^\s*([A-Za-z0-9._-]{1,64}):(.*?)\s*$/.exec(part)
@@ -192,12 +201,15 @@ function parseAdmins(text: string): Parsed<AdminSecret[]> {
     if (!/^[\x21-\x7e]*$/.test(secret)) {
       return { problem: `entry ${index + 1} has a space or a character beyond ASCII` }
     }
-    if (admins.some(other => equalDigests(other.digest, digest))) {
+    if (holders.some(other => equalDigests(other.digest, digest))) {
       return { problem: `entry ${index + 1} repeats a secret` }
     }
-    admins.push({ name: named?.[1] ?? 'admin', digest })
+    if (taken.some(other => equalDigests(other.digest, digest))) {
+      return { problem: `entry ${index + 1} is a secret of ADMIN_TOKEN` }
+    }
+    holders.push({ name: named?.[1] ?? defaultName, digest })
   }
-  return { value: admins }
+  return { value: holders }
 }
 
 function parseSealingKey(text: string): Parsed<Secret> {

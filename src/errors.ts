@@ -112,7 +112,7 @@ export const problems: Record<Code, Problem> = {
     status: 403,
     title: 'The token does not allow this',
     remedy:
-      'GET /o/{organisation_id}/token shows what it may do. An update must be allowed for the version in the path and the name in the body.',
+      'GET /o/{organisation_id}/token shows what it may do. An update must be allowed for the version in the path and the name in the body. A secret of AUDITOR_TOKEN only reads.',
   },
   'invalid-signature': {
     status: 403,

@@ -2,6 +2,7 @@
  * Owns what can be asked of the audit log: the query of `GET …/audit` as a schema. Never reads the log.
  */
 import * as z from 'zod/mini'
+import { withoutTokens } from '../auth/token.ts'
 
 const instant = z.iso.datetime({ offset: true, error: 'must be an RFC 3339 date-time with an offset' })
 const seq = z.string().check(z.regex(/^\d{1,15}$/, 'must be a record number'))
@@ -60,4 +61,14 @@ export function parseAuditQuery(query: z.infer<typeof auditQuery>): AuditQuery {
     parsed[name] = isTime ? Date.parse(text) : isNumber ? Number(text) : text
   }
   return parsed
+}
+
+/** A query as a record may hold it: times in RFC 3339, and no token in a caller's words. */
+export function filterShown(query: AuditQuery): object {
+  const shown = Object.entries(query).map(([name, value]) => {
+    const isTime = name === 'since' || name === 'until'
+    const text = isTime ? new Date(value).toISOString() : value
+    return [name, typeof text === 'string' ? withoutTokens(text) : text]
+  })
+  return Object.fromEntries(shown)
 }

@@ -2,6 +2,7 @@
  * Owns what the edge and the organisation's object say to each other. Plain values, as they are copied between
  * isolates. Never carries a token (its id and digest do) and never a session but the one that an admin sets.
  */
+import type { Reader } from '../auth/admin.ts'
 import type { Credential } from '../auth/token.ts'
 import type { Effect, Refusal } from '../errors.ts'
 import type { Update } from '../update/connection-version.ts'
@@ -32,6 +33,16 @@ export type Presented<T> = T & { credential: Credential }
 /** An admin's request; the edge has checked the secret. */
 export interface AdminCall extends Origin {
   admin: string
+}
+
+/** What an admin or an auditor reads; the edge has checked the secret. It can change nothing. */
+export interface ReaderCall extends Origin {
+  reader: Reader
+}
+
+/** What the console shows to someone who logged in to it at `loggedInAt`, milliseconds since 1970. */
+export interface ConsoleCall extends ReaderCall {
+  loggedInAt: number
 }
 
 /** A request that the edge has refused already: it still needs its caller checked and its record written. */

@@ -12,31 +12,37 @@ import { type Message, post } from '../upstream/post.ts'
 import { Agenda } from './agenda.ts'
 import { Attempts } from './attempts.ts'
 import { AuditLog } from './audit-log.ts'
-import type { AuditQuery } from './audit-query.ts'
+import { type AuditQuery, filterShown } from './audit-query.ts'
 import { type AuditPage, auditExport, auditPage, streamOf } from './audit-reader.ts'
 import { Capacity } from './capacity.ts'
 import { Chores, directoryRetryMs } from './chores.ts'
 import { CommitQueue } from './commit-queue.ts'
+import { ConsoleReader, type Overview, type Trail } from './console-reader.ts'
 import { Courier, type World } from './courier.ts'
 import type { Summary } from './directory.ts'
 import type { HookDesk } from './hook-desk.ts'
+import type { DeliveryFilter } from './hook-table.ts'
+import type { HookView } from './hooks.ts'
 import { Idempotency } from './idempotency.ts'
 import type {
   AdminCall,
   Answer,
   Call,
+  ConsoleCall,
   Origin,
   PatchCall,
   Presented,
   ReadCall,
+  ReaderCall,
   ReceiptCall,
   RefusedCall,
   UpdateCall,
   WebhookCall,
 } from './messages.ts'
 import { type Consistency, type Inclusion, type LogName, Notary } from './notary.ts'
+import type { Failure } from './outcome-table.ts'
 import { Prober } from './prober.ts'
-import { type Actor, about } from './record.ts'
+import { about, byReader } from './record.ts'
 import { Recorder } from './recorder.ts'
 import { newTurns, Road } from './road.ts'
 import type { NewSession, SessionView } from './session.ts'
@@ -45,6 +51,7 @@ import { Slots } from './slots.ts'
 import { Tables } from './tables.ts'
 import { type Publishing, TokenDesk } from './token-desk.ts'
 import { TokenStore } from './token-store.ts'
+import type { TokenView } from './tokens.ts'
 import { Unsettled } from './unsettled.ts'
 import { Watch } from './watch.ts'
 import { Webhooks } from './webhooks.ts'
@@ -73,6 +80,7 @@ export class Organisation extends DurableObject<Env> {
   readonly #webhooks!: Webhooks
   readonly #road!: Road
   readonly #chores!: Chores
+  readonly #console!: ConsoleReader
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env)
@@ -144,6 +152,7 @@ export class Organisation extends DurableObject<Env> {
       publish,
       timeoutMs,
     })
+    this.#console = new ConsoleReader({ ...watched, hooks: this.hooks, now }, state.storage.sql)
     if (!this.#tables.exist) return
     state.storage.transactionSync(() => this.#tables.migrate())
     this.#load()
@@ -237,11 +246,14 @@ export class Organisation extends DurableObject<Env> {
     return this.#commit(() => worst)
   }
 
-  /** Records that someone presented a wrong admin secret. */
-  async adminDenied(origin: Origin): Promise<void> {
+  /** Records that someone presented a wrong secret, or that an auditor asked for what only an admin may do. */
+  async adminDenied(call: Origin | ReaderCall): Promise<void> {
     if (!this.#recorder.mayRecordRefusal()) return
-    const actor: Actor = { type: 'anonymous' }
-    this.#log.append({ ...about(origin), event: 'admin.denied', actor, reason: 'invalid-token' }, Date.now())
+    const who =
+      'reader' in call
+        ? { ...byReader(call), reason: 'insufficient-scope' }
+        : { ...about(call), actor: { type: 'anonymous' as const }, reason: 'invalid-token' }
+    this.#log.append({ ...who, event: 'admin.denied' }, Date.now())
     await this.#commit(() => undefined)
   }
 
@@ -255,10 +267,15 @@ export class Organisation extends DurableObject<Env> {
     return this.#tables.record(seq)
   }
 
-  /** What the log holds when this is called. */
-  async auditExport(query: AuditQuery): Promise<ReadableStream<Uint8Array>> {
-    await this.#commit(() => undefined)
-    return auditExport(this.#tables, query, this.#log.size, () => this.ctx.storage.sync())
+  /** What the log holds when this is called. That it was asked for is on record before any of it goes out. */
+  async auditExport(call: ReaderCall, query: AuditQuery): Promise<Result<ReadableStream<Uint8Array>>> {
+    const { size } = this.#log
+    const stream = () => auditExport(this.#tables, query, size, () => this.ctx.storage.sync())
+    if (!this.#tables.exist) return ok(stream())
+    const filter = filterShown(query)
+    const { receipt } = this.#log.append({ ...byReader(call), event: 'audit.exported', filter }, Date.now())
+    const committed = await this.#commit(stream)
+    return committed.ok ? { ...committed, receipt } : committed
   }
 
   async checkpoint(name: LogName): Promise<Result<string>> {
@@ -276,6 +293,32 @@ export class Organisation extends DurableObject<Env> {
   async leaves(): Promise<Result<ReadableStream<Uint8Array>>> {
     const leaves = await this.#notary.leaves()
     return leaves.ok ? ok(streamOf(leaves.value)) : leaves
+  }
+
+  // The console
+
+  async consoleOverview(call: ConsoleCall, query: AuditQuery): Promise<Result<Overview | null>> {
+    return this.#console.overview(call, query)
+  }
+
+  async consoleTokens(call: ConsoleCall): Promise<Result<TokenView[] | null>> {
+    return this.#console.tokens(call)
+  }
+
+  async consoleTrail(call: ConsoleCall, seq: number): Promise<Result<Trail | null>> {
+    return this.#console.trail(call, seq)
+  }
+
+  async consoleHooks(call: ConsoleCall): Promise<Result<HookView[] | null>> {
+    return this.#console.hooks(call)
+  }
+
+  async consoleDeliveries(call: ConsoleCall, hookId: string, filter: DeliveryFilter) {
+    return this.#console.deliveries(call, hookId, filter)
+  }
+
+  async lastFailure(): Promise<Failure | null> {
+    return this.#console.lastFailure()
   }
 
   /** Called hourly: reads the probe, and tells the directory how this organisation stands. */

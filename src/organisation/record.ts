@@ -6,10 +6,10 @@ import { withoutTokens } from '../auth/token.ts'
 import { sha256, toHex } from '../crypto.ts'
 import type { Effect, FieldError, Refusal } from '../errors.ts'
 import type { Change } from '../update/proposal.ts'
-import type { AdminCall, Origin } from './messages.ts'
+import type { AdminCall, Origin, ReaderCall } from './messages.ts'
 
 export type Actor =
-  | { type: 'token' | 'admin' | 'webhook'; id: string; name: string }
+  | { type: 'token' | 'admin' | 'webhook' | 'auditor'; id: string; name: string }
   /** `claimedId`: the token id that a credential named and did not prove. */
   | { type: 'anonymous'; claimedId?: string }
   | { type: 'gateway' }
@@ -55,6 +55,8 @@ export type Event =
   | 'session.resealed'
   | 'session.refused'
   | 'admin.denied'
+  | 'audit.exported'
+  | 'console.opened'
   | 'key.changed'
   | 'denials.suppressed'
   | 'storage.high'
@@ -107,6 +109,10 @@ export interface Entry {
   applied?: boolean | null
   /** The version as that look saw it. */
   observed?: { sha256: string; updatedAt?: string }
+  /** What an export was narrowed to. */
+  filter?: object
+  /** When the reader that opened the console had logged in. */
+  loggedInAt?: string
   reason?: string
   token?: object
   session?: object
@@ -137,6 +143,12 @@ export function byAdmin(
   call: AdminCall & { target?: object; delivery?: string },
 ): ReturnType<typeof about> & Pick<Entry, 'actor'> {
   return { ...about(call), actor: { type: 'admin', id: call.admin, name: call.admin } }
+}
+
+/** The same, of what an admin or auditor reads. */
+export function byReader(call: ReaderCall): Pick<Entry, 'requestId' | 'target' | 'client' | 'actor'> {
+  const { role, name } = call.reader
+  return { ...about(call), actor: { type: role, id: name, name } }
 }
 
 /** The same, of what the gateway learned while it handled a request. */
@@ -187,6 +199,8 @@ export function recordString(seq: number, timeMs: number, entry: Entry): string 
     outcome: entry.outcome,
     applied: entry.applied,
     observed: entry.observed,
+    filter: entry.filter,
+    loggedInAt: entry.loggedInAt,
     reason: entry.reason,
     token: entry.token,
     session: entry.session,

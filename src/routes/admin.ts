@@ -5,17 +5,17 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { Hono } from 'hono/tiny'
 import * as z from 'zod/mini'
-import { adminOf } from '../auth/admin.ts'
+import { readerOf } from '../auth/admin.ts'
 import { bearerOf, isTokenId, mintToken } from '../auth/token.ts'
 import { randomBytes } from '../crypto.ts'
 import { type Result, refuse } from '../errors.ts'
-import type { AdminCall, Origin } from '../organisation/messages.ts'
+import type { AdminCall } from '../organisation/messages.ts'
 import type { Organisation } from '../organisation/organisation.ts'
 import { newSession } from '../organisation/session.ts'
 import { instant, newToken, rotation } from '../organisation/tokens.ts'
 import { platformId } from '../update/connection-version.ts'
 import { ask, problem } from './answer.ts'
-import { type AppEnv, allow, clientOf, jsonBody, validBody, validPath, validQuery } from './context.ts'
+import { type AppEnv, allow, jsonBody, originOf, validBody, validPath, validQuery } from './context.ts'
 import { countRefused, learn } from './gate.ts'
 
 export const maxBodyBytes = 64 * 1024
@@ -106,22 +106,26 @@ admin
   )
   .delete(`${organisation}/session`, c => reply(c, 200, to => to.deleteSession(adminCall(c))))
 
-/** An admin's name, or a 401. A wrong secret is told to the organisation's log. */
+/**
+ * An admin, or an auditor who only reads; else a 401 or 403, which the organisation's log is told of. No GET under /admin
+ * changes anything but the log.
+ */
 export function administrator(): MiddlewareHandler<AppEnv> {
   return async function administrator(c, next) {
     const presented = bearerOf(c.req.header('Authorization'))
     if (presented === undefined) return problem(c, { code: 'missing-token' })
-    const name = adminOf(presented, c.get('config').admins)
-    if (name !== undefined) {
-      c.set('admin', name)
-      return next()
+    const reader = readerOf(presented, c.get('config'))
+    const id = /^\/admin\/organisations\/([A-Za-z0-9_-]{1,64})\//.exec(c.req.path)?.[1]
+    if (reader) {
+      const { role, name } = reader
+      c.set('reader', { role, name })
+      if (role === 'admin' || c.req.method === 'GET') return next()
+      if (id) await ask(c, id, to => to.adminDenied({ ...originOf(c, id), reader: c.get('reader') }))
+      return problem(c, { code: 'insufficient-scope' })
     }
     // Past the address's limit nobody is told: it would cost an object call each.
     const counted = await countRefused(c)
-    const id = /^\/admin\/organisations\/([A-Za-z0-9_-]{1,64})\//.exec(c.req.path)?.[1]
-    if (id && counted) {
-      await ask(c, id, to => to.adminDenied({ ...originOf(c), organisationId: id }))
-    }
+    if (id && counted) await ask(c, id, to => to.adminDenied(originOf(c, id)))
     return problem(c, { code: 'invalid-token', reason: 'unknown' })
   }
 }
@@ -163,15 +167,7 @@ async function withToken<T extends object>(
   return { ...result, value: { ...result.value, token } }
 }
 
-function originOf(c: Context<AppEnv>): Origin {
-  return {
-    organisationId: c.req.param('organisation_id') ?? '',
-    requestId: c.get('requestId'),
-    client: clientOf(c),
-  }
-}
-
 /** An admin's request to the organisation of the path. */
 export function adminCall(c: Context<AppEnv>): AdminCall {
-  return { ...originOf(c), admin: c.get('admin') }
+  return { ...originOf(c), admin: c.get('reader').name }
 }

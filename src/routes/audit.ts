@@ -8,7 +8,7 @@ import { type Result, refuse } from '../errors.ts'
 import { auditQuery, consistencyQuery, parseAuditQuery, proofQuery } from '../organisation/audit-query.ts'
 import type { Organisation } from '../organisation/organisation.ts'
 import { ask, problem } from './answer.ts'
-import { type AppEnv, allow, hostOf, validQuery } from './context.ts'
+import { type AppEnv, allow, hostOf, originOf, validQuery } from './context.ts'
 
 const json = { 'Content-Type': 'application/json' }
 
@@ -19,9 +19,14 @@ audit.use(log, allow('GET')).get(log, validQuery(auditQuery), async c => {
   const query = parseAuditQuery(c.req.valid('query'))
   const id = c.req.param('organisation_id')
   if (/\bapplication\/x-ndjson\b/i.test(c.req.header('Accept') ?? '')) {
-    const stream = await ask(c, id, organisation => organisation.auditExport(query))
-    if (!stream.ok) return problem(c, stream.refusal)
-    return c.body(stream.value, 200, { 'Content-Type': 'application/x-ndjson' })
+    const call = { ...originOf(c), reader: c.get('reader') }
+    const asked = await ask<Result<ReadableStream>>(c, id, organisation =>
+      organisation.auditExport(call, query),
+    )
+    const exported = asked.ok ? asked.value : asked
+    if (!exported.ok) return problem(c, exported.refusal)
+    if (exported.receipt) c.header('Audit-Receipt', exported.receipt)
+    return c.body(exported.value, 200, { 'Content-Type': 'application/x-ndjson' })
   }
   const page = await ask(c, id, organisation => organisation.auditPage(query))
   if (!page.ok) return problem(c, page.refusal)

@@ -5,11 +5,14 @@
 import { zValidator } from '@hono/zod-validator'
 import type { Context, MiddlewareHandler } from 'hono'
 import type * as z from 'zod/mini'
+import type { Reader } from '../auth/admin.ts'
+import type { Visitor } from '../auth/console-cookie.ts'
 import { type Credential, withoutTokens } from '../auth/token.ts'
 import { readBody } from '../body.ts'
 import { uuidv7 } from '../crypto.ts'
 import { type Config, readConfig } from '../env.ts'
 import { ok, type Refusal, type Result } from '../errors.ts'
+import type { Origin } from '../organisation/messages.ts'
 import type { Client } from '../organisation/record.ts'
 import { fieldErrors } from '../update/connection-version.ts'
 import { readJson } from '../update/json-document.ts'
@@ -24,7 +27,9 @@ export interface AppEnv {
     /** Set by credential(), under /o. */
     credential: Credential
     /** Set by administrator(), under /admin: whose secret it was. */
-    admin: string
+    reader: Reader
+    /** Set by the console: who is logged in to it. */
+    visitor: Visitor
   }
 }
 
@@ -43,7 +48,8 @@ export function requestId(): MiddlewareHandler<AppEnv> {
     c.set('requestId', id)
     // Before there is an answer: each header that is set on a finished one makes it anew.
     c.header('X-Request-Id', id)
-    c.header('Cache-Control', 'no-store')
+    // The console's stylesheet alone may be kept.
+    if (!c.res.headers.has('Cache-Control')) c.header('Cache-Control', 'no-store')
     c.header('X-Content-Type-Options', 'nosniff')
     return next()
   }
@@ -100,6 +106,11 @@ export function clientOf(c: Context): Client {
   if (ip) client.ip = ip.slice(0, maxIpLength)
   if (userAgent) client.userAgent = withoutTokens(userAgent).slice(0, maxUserAgentLength)
   return client
+}
+
+/** Who asks an organisation, as the edge sees it. */
+export function originOf(c: Context<AppEnv>, organisationId = c.req.param('organisation_id') ?? ''): Origin {
+  return { organisationId, requestId: c.get('requestId'), client: clientOf(c) }
 }
 
 /**

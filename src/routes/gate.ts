@@ -63,6 +63,11 @@ export async function learn(
   await countRefused(c)
 }
 
+/** Whether so many credentials from this address were refused that its next ones are doubted. */
+export function isBlocked(c: Context<AppEnv>): boolean {
+  return throttle.isBlocked(addressOf(c), Date.now())
+}
+
 /** Counts a refused credential against the client's address; false where that address is blocked already. */
 export async function countRefused(c: Context<AppEnv>): Promise<boolean> {
   const address = addressOf(c)
@@ -76,7 +81,8 @@ export async function countRefused(c: Context<AppEnv>): Promise<boolean> {
   return success
 }
 
-function addressOf(c: Context<AppEnv>): string {
+/** What an address is counted as. */
+export function addressOf(c: Context<AppEnv>): string {
   return addressKey(clientOf(c).ip ?? '')
 }
 

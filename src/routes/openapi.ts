@@ -43,6 +43,11 @@ export function openapi(): Json {
           description: 'vgw_ and 65 characters, made by an administrator',
         },
         admin: { type: 'http', scheme: 'bearer', description: 'A secret of ADMIN_TOKEN' },
+        auditor: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'A secret of AUDITOR_TOKEN, which only reads',
+        },
       },
       responses: {
         Problem: {
@@ -77,6 +82,9 @@ export function openapi(): Json {
   }
 }
 
+/** What is only read is for both. */
+const readers = [{ admin: [] }, { auditor: [] }]
+
 function paths(): Json {
   const version = '/o/{organisation_id}/connections/{connection_id}/versions/{version}'
   const organisation = '/admin/organisations/{organisation_id}'
@@ -103,7 +111,8 @@ function paths(): Json {
   }
   const op = operation('versions')
   const admin = operation('admin', [{ admin: [] }])
-  const audit = operation('audit', [{ admin: [] }])
+  const list = operation('admin', readers)
+  const audit = operation('audit', readers)
   const meta = operation('meta', [])
   const page = query(listQuery)
   return {
@@ -142,13 +151,7 @@ function paths(): Json {
       ),
     },
     '/admin/organisations': {
-      get: admin(
-        'listOrganisations',
-        'List organisations',
-        '',
-        { 200: json('A page') },
-        { parameters: page },
-      ),
+      get: list('listOrganisations', 'List organisations', '', { 200: json('A page') }, { parameters: page }),
     },
     '/admin/reseal': {
       post: admin(
@@ -160,7 +163,7 @@ function paths(): Json {
       ),
     },
     [`${organisation}/tokens`]: {
-      get: admin('listTokens', 'List tokens', organisation, { 200: json('The tokens') }),
+      get: list('listTokens', 'List tokens', organisation, { 200: json('The tokens') }),
       post: admin(
         'createToken',
         'Make a token',
@@ -170,7 +173,7 @@ function paths(): Json {
       ),
     },
     [token]: {
-      get: admin('getToken', 'Show a token', token, { 200: json('The token') }),
+      get: list('getToken', 'Show a token', token, { 200: json('The token') }),
       delete: admin('revokeToken', 'Revoke a token', token, { 200: json('The token and its last use') }),
     },
     [`${token}/rotate`]: {
@@ -183,7 +186,7 @@ function paths(): Json {
       ),
     },
     [`${organisation}/session`]: {
-      get: admin('getSession', 'Show the session, never a value', organisation, { 200: json('Its state') }),
+      get: list('getSession', 'Show the session, never a value', organisation, { 200: json('Its state') }),
       put: admin(
         'setSession',
         'Set the session',
@@ -265,14 +268,15 @@ function hooks(): Json {
   const delivery = '/admin/organisations/{organisation_id}/deliveries/{delivery_id}'
   const json = (text: string) => ({ description: text, content: { 'application/json': { schema: {} } } })
   const admin = operation('admin', [{ admin: [] }])
+  const list = operation('admin', readers)
   const once = { 201: json('The hook with its secret, shown this once') }
   return {
     [all]: {
-      get: admin('listHooks', 'List hooks', all, { 200: json('The hooks') }),
+      get: list('listHooks', 'List hooks', all, { 200: json('The hooks') }),
       post: admin('createHook', 'Make a hook', all, once, { body: 'NewHook' }),
     },
     [hook]: {
-      get: admin('getHook', 'Show a hook', hook, { 200: json('The hook') }),
+      get: list('getHook', 'Show a hook', hook, { 200: json('The hook') }),
       patch: admin('changeHook', 'Change a hook', hook, { 200: json('The hook') }, { body: 'HookChange' }),
       delete: admin('deleteHook', 'Delete a hook and cancel its deliveries', hook, {
         200: json('How many were cancelled'),
@@ -291,7 +295,7 @@ function hooks(): Json {
       ),
     },
     [`${hook}/deliveries`]: {
-      get: admin(
+      get: list(
         'listDeliveries',
         'What a hook was sent',
         hook,
@@ -300,7 +304,7 @@ function hooks(): Json {
       ),
     },
     [delivery]: {
-      get: admin('getDelivery', 'One delivery', delivery, { 200: json('The delivery and its event') }),
+      get: list('getDelivery', 'One delivery', delivery, { 200: json('The delivery and its event') }),
     },
     [`${delivery}/replay`]: {
       post: admin('replayDelivery', 'Try a dead delivery anew', delivery, { 202: json('The delivery') }),

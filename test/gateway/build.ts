@@ -7,9 +7,14 @@ const root = join(import.meta.dirname, '../..')
 const outdir = join(root, '.wrangler/test-build')
 
 /** Runs before all tests. */
-export default function build(): void {
+export default function buildOnce(): void {
+  build(outdir)
+}
+
+/** Builds the Worker into a folder, with further flags of wrangler's. */
+export function build(folder: string, ...flags: string[]): void {
   const wrangler = join(root, 'node_modules/wrangler/bin/wrangler.js')
-  execFileSync(process.execPath, [wrangler, 'deploy', '--dry-run', '--outdir', outdir], {
+  execFileSync(process.execPath, [wrangler, 'deploy', '--dry-run', '--outdir', folder, ...flags], {
     cwd: root,
     env: { ...process.env, WRANGLER_SEND_METRICS: 'false' },
     stdio: ['ignore', 'ignore', 'inherit'],
@@ -17,6 +22,6 @@ export default function build(): void {
 }
 
 /** The bundle's text. */
-export function builtWorker(): string {
-  return readFileSync(join(outdir, 'index.js'), 'utf8')
+export function builtWorker(folder = outdir): string {
+  return readFileSync(join(folder, 'index.js'), 'utf8')
 }

@@ -4,6 +4,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto'
 
 export interface Secrets {
   ADMIN_TOKEN: string
+  AUDITOR_TOKEN: string
   SEALING_KEY: string
   AUDIT_SIGNING_KEY: string
 }
@@ -13,6 +14,7 @@ export function makeSecrets(adminName = 'admin'): Secrets {
   const { privateKey } = generateKeyPairSync('ed25519')
   return {
     ADMIN_TOKEN: `${adminName}:${randomBytes(32).toString('base64url')}`,
+    AUDITOR_TOKEN: `auditor:${randomBytes(32).toString('base64url')}`,
     SEALING_KEY: randomBytes(32).toString('base64'),
     AUDIT_SIGNING_KEY: privateKey.export({ type: 'pkcs8', format: 'der' }).toString('base64'),
   }
@@ -25,7 +27,8 @@ function commands(secrets: Secrets): string {
     ...Object.entries(secrets).map(
       ([name, value]) => `printf %s '${value}' | npx wrangler secret put ${name}`,
     ),
-    '# Keep ADMIN_TOKEN in a password manager first, as it cannot be read back once it is set.',
+    '# Keep ADMIN_TOKEN and AUDITOR_TOKEN in a password manager first, as they cannot be read back once set.',
+    '# AUDITOR_TOKEN may be left out. It reads what ADMIN_TOKEN reads, and changes nothing.',
     '# An administrator sends the part after the colon: Authorization: Bearer followed by that part.',
     '# Keep SEALING_KEY too. Without it the stored sessions cannot be opened and have to be set again.',
   ].join('\n')

@@ -155,6 +155,10 @@ See the records of it all, one a line:
 
   curl -sS ${origin}/admin/organisations/${ORGANISATION_ID}/audit ${administrator()} -H 'Accept: application/x-ndjson'
 
+Or look at them in a browser, at ${origin}/console, with what this prints:
+
+  ${printSecret() ?? `echo "$ADMIN_SECRET"`}
+
 Records and tokens stay in .wrangler; the stand-in's versions start afresh each time. Ctrl-C ends both.`
 }
 
@@ -162,10 +166,16 @@ Records and tokens stay in .wrangler; the stand-in's versions start afresh each 
  * The shell looks the secret up when the line runs, so that it is neither printed nor in the shell's history.
  */
 function administrator(): string {
+  const command = printSecret()
+  return command ? `-H "Authorization: Bearer $(${command})"` : '-H "Authorization: Bearer $ADMIN_SECRET"'
+}
+
+/** A command that prints the first admin secret; undefined where the file is not as this program writes it. */
+function printSecret(): string | undefined {
   const text = readFileSync(DEV_VARS, 'utf8')
   const found = [...text.matchAll(/^ADMIN_TOKEN=[^:\n]*:(.*)$/gm)].map(match => match[1]).join('\n')
-  if (found !== adminSecret(parseEnv(text))) return '-H "Authorization: Bearer $ADMIN_SECRET"'
-  return `-H "Authorization: Bearer $(sed -n 's/^ADMIN_TOKEN=[^:]*://p' '${DEV_VARS}')"`
+  if (found !== adminSecret(parseEnv(text))) return undefined
+  return `sed -n 's/^ADMIN_TOKEN=[^:]*://p' '${DEV_VARS}'`
 }
 
 async function stop(code: number): Promise<void> {

@@ -1,7 +1,7 @@
 /** Checks what may be asked of the audit log, field by field, and what a query string becomes. */
 import { expect, test } from 'vitest'
 import * as z from 'zod/mini'
-import { auditQuery, parseAuditQuery } from '../../src/organisation/audit-query.ts'
+import { auditQuery, filterShown, parseAuditQuery } from '../../src/organisation/audit-query.ts'
 import { fieldErrors } from '../../src/update/connection-version.ts'
 
 test.each<[object, object]>([
@@ -71,4 +71,16 @@ test.each<[string, object]>([
 ])('%s is named for %j', (field, query) => {
   const { error } = z.safeParse(auditQuery, query)
   expect(error && [...new Set(fieldErrors(error).map(each => each.field))]).toEqual([field])
+})
+
+test('what a record says of an export: times as such, and no token', () => {
+  const token = `vgw_${'a'.repeat(65)}`
+  const shown = filterShown({ since: 0, until: 1_000, actor: 'alice', requestId: `x${token}`, after: 3 })
+  expect(shown).toMatchObject({
+    since: '1970-01-01T00:00:00.000Z',
+    until: '1970-01-01T00:00:01.000Z',
+    actor: 'alice',
+    after: 3,
+  })
+  expect(JSON.stringify(shown)).not.toContain('aaaa')
 })

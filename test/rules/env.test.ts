@@ -47,6 +47,7 @@ test('what is needed is enough; the rest has defaults', () => {
     organisations: organisation,
     directory,
     addressLimit,
+    auditors: [],
     storageBytes: 10_000_000_000,
     locationHint: undefined,
   })
@@ -86,6 +87,7 @@ describe.each([
   'ORGANISATION_JURISDICTION',
   'ORGANISATION_LOCATION_HINT',
   'SEALING_KEY_PREVIOUS',
+  'AUDITOR_TOKEN',
 ])('%s', name => {
   test.each([undefined, null, ''])('%j is as none', value => {
     expect(configOf({ [name]: value })).toEqual(configOf({}))
@@ -97,6 +99,7 @@ test.each([
   'UPSTREAM_BASE_URL',
   'UPSTREAM_TIMEOUT_MS',
   'SEALING_KEY_PREVIOUS',
+  'AUDITOR_TOKEN',
 ])('%s that is no string', name => {
   for (const value of [1, true, false, 0, {}, []]) {
     expect(failing({ ...good, [name]: value })).toEqual([{ name, problem: 'is not a string' }])
@@ -266,6 +269,26 @@ describe('ADMIN_TOKEN', () => {
       configOf({ ADMIN_TOKEN: `ops:${secret('a')}`, SEALING_KEY_PREVIOUS: base64(32, 1) }),
     )
     for (const value of [secret('a'), good.SEALING_KEY, base64(32, 1)]) expect(text).not.toContain(value)
+  })
+})
+
+describe('AUDITOR_TOKEN', () => {
+  test('has the form of ADMIN_TOKEN, and its own name for a bare secret', () => {
+    const { admins, auditors } = configOf({ AUDITOR_TOKEN: `olga:${secret('o')},${secret('p')}` })
+    expect(auditors).toEqual([
+      { name: 'olga', digest: sha256(secret('o')) },
+      { name: 'auditor', digest: sha256(secret('p')) },
+    ])
+    expect(admins.length).toBe(1)
+  })
+
+  test.each([
+    ['31 characters', secret('o', 31)],
+    ['one secret twice', `${secret('o')},olga:${secret('o')}`],
+    ["an admin's secret", good.ADMIN_TOKEN],
+    ["an admin's secret under another name", `${secret('o')},olga:${good.ADMIN_TOKEN}`],
+  ])('not %s', (_, text) => {
+    expectRefused('AUDITOR_TOKEN', text)
   })
 })
 
