@@ -6,7 +6,7 @@ import type { Stretch } from './record-search.ts'
 import type { Tables } from './tables.ts'
 
 /** After so many records a page looks no further, a few milliseconds at most; after so many an export before it lets others go first. */
-const maxLooked = 2_500
+const maxLooked = 2_000
 const exportStretch = 500
 
 /** Exact record strings, newest first; `next` is the `before` of the page after it, null at the end. */

@@ -194,7 +194,7 @@ test('a page looks at a bounded part of a long log, and says where to go on', ()
     expect(pages.length).toBeGreaterThan(1)
     expect(pages.slice(0, -1).flat()).toEqual([])
     expect(pages.at(-1)).toEqual([lines[0]])
-    expect(pages.length).toBe(Math.ceil(all.length / 2_500))
+    expect(pages.length).toBe(Math.ceil(all.length / 2_000))
   }
   // What an index names alone is found at once, however far down it is.
   const found = auditPage(tables, { requestId: 'r0', limit: 10 })
