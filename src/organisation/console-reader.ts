@@ -141,8 +141,11 @@ export class ConsoleReader {
 
   #isOnRecord({ reader, loggedInAt }: ConsoleCall): boolean {
     const filter = { event: 'console.opened', actor: reader.name, since: loggedInAt - clockSkewMs }
-    const range = { after: 0, before: Number.MAX_SAFE_INTEGER }
-    return this.#on.tables.records(filter, range, 'desc', maxOpenings).some(({ record }) => {
+    const { search } = this.#on.tables
+    const all = Number.MAX_SAFE_INTEGER
+    const since = search.narrow(filter, { after: 0, before: all })
+    const found = since ? search.next(filter, since, 'desc', { size: all, most: maxOpenings }).found : []
+    return found.some(({ record }) => {
       const said = JSON.parse(record)
       return said.actor.type === reader.role && said.loggedInAt === instant(loggedInAt)
     })

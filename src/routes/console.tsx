@@ -5,10 +5,11 @@
  */
 import type { Context, MiddlewareHandler } from 'hono'
 import { Hono } from 'hono/tiny'
-import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import type { ContentfulStatusCode, StatusCode } from 'hono/utils/http-status'
 import { readerOf } from '../auth/admin.ts'
 import { loginCookie, logoutCookie, visitorOf } from '../auth/console-cookie.ts'
 import { Tries } from '../auth/tries.ts'
+import { readBody } from '../body.ts'
 import { toHex } from '../crypto.ts'
 import { problems, type Refusal, type Result, statusOf } from '../errors.ts'
 import type { DeliveryPage, Overview, Trail } from '../organisation/console-reader.ts'
@@ -27,7 +28,7 @@ import { OverviewPage } from './console/overview.tsx'
 import { RecordPage } from './console/record.tsx'
 import { stylesheet, stylesheetPath } from './console/style.ts'
 import { TokensPage } from './console/tokens.tsx'
-import { type AppEnv, originOf, readBounded } from './context.ts'
+import { type AppEnv, originOf } from './context.ts'
 import { addressOf, countRefused, isBlocked } from './gate.ts'
 
 const maxFormBytes = 8 * 1024
@@ -43,9 +44,11 @@ const outside = new WeakMap<Request, Context<AppEnv>>()
 const pages = new Hono<AppEnv>().basePath('/console')
 
 /** Answers a request under /console. The app has given it an id and checked the configuration. */
-export function console(c: Context<AppEnv>): Response | Promise<Response> {
+export async function console(c: Context<AppEnv>): Promise<Response> {
   outside.set(c.req.raw, c)
-  return pages.fetch(c.req.raw, c.env)
+  const { body, status, headers } = await pages.fetch(c.req.raw, c.env)
+  // Beside the headers that every answer has; of these, the stylesheet alone sets one anew: it may be kept.
+  return c.newResponse(body, { status: status as StatusCode, headers })
 }
 
 pages.use(inherited(), onlyReading(), guarded())
@@ -280,7 +283,7 @@ function pathWithin(c: Context<AppEnv>, wanted: string | null | undefined): stri
 async function formOf(c: Context<AppEnv>): Promise<URLSearchParams | undefined> {
   const type = c.req.header('Content-Type')?.split(';')[0]?.trim().toLowerCase()
   if (type !== 'application/x-www-form-urlencoded') return undefined
-  const bytes = await readBounded(c.req.raw, maxFormBytes)
+  const bytes = await readBody(c.req.raw.body, maxFormBytes, c.req.header('Content-Length') ?? null)
   return bytes && new URLSearchParams(new TextDecoder().decode(bytes))
 }
 
