@@ -48,8 +48,7 @@ export function requestId(): MiddlewareHandler<AppEnv> {
     c.set('requestId', id)
     // Before there is an answer: each header that is set on a finished one makes it anew.
     c.header('X-Request-Id', id)
-    // The console's stylesheet alone may be kept.
-    if (!c.res.headers.has('Cache-Control')) c.header('Cache-Control', 'no-store')
+    c.header('Cache-Control', 'no-store')
     c.header('X-Content-Type-Options', 'nosniff')
     return next()
   }

@@ -381,6 +381,7 @@ test('a record is shown with its attempt, outcome and reconciliation, its change
     page.getByRole('link', { name: 'Download the receipt document' }).click(),
   ])
   const receipt = JSON.parse(readFileSync(await download.path(), 'utf8'))
+  expect(Object.keys(receipt)).toEqual(['record', 'leaf', 'proof', 'checkpoint'])
   expect(JSON.parse(receipt.record).seq).toBe(scene.seq.patched)
   expect(await page.getByText(`${scene.seq.patched}:${receipt.leaf}`).count()).toBe(1)
   expect(complaints).toEqual([])
