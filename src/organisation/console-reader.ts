@@ -1,7 +1,9 @@
 /**
- * Owns what the console may ask of an organisation. Whoever reads is on record first: the log says once a login who has
- * opened it, and nothing is shown before that is durable. Changes nothing else. No clock of its own.
+ * Owns what the console may ask of an organisation: the part of the object that the edge, which has checked who asks, reaches
+ * as `organisation.console`. Whoever reads is on record first: the log says once a login who has opened it, and nothing is
+ * shown before that is durable. Changes nothing else. No clock of its own.
  */
+import { RpcTarget } from 'cloudflare:workers'
 import { ok, type Result, refuse } from '../errors.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { AuditQuery } from './audit-query.ts'
@@ -12,6 +14,7 @@ import type { HookDesk } from './hook-desk.ts'
 import type { DeliveryFilter } from './hook-table.ts'
 import type { HookView } from './hooks.ts'
 import type { ConsoleCall } from './messages.ts'
+import type { LogName, Notary, Receipt } from './notary.ts'
 import { type Day, type Failure, OutcomeTable } from './outcome-table.ts'
 import { byReader } from './record.ts'
 import type { SessionView } from './session.ts'
@@ -51,6 +54,7 @@ export interface Shelf {
   session: SessionStore
   tokens: TokenStore
   hooks: HookDesk
+  notary: Notary
   now: () => number
 }
 
@@ -59,13 +63,14 @@ const maxRemembered = 100
 const clockSkewMs = 60_000
 const maxOpenings = 100
 
-export class ConsoleReader {
+export class ConsoleReader extends RpcTarget {
   readonly #on: Shelf
   readonly #outcomes: OutcomeTable
   /** Logins whose opening is on record: only spares looking for it again. */
   readonly #opened = new Set<string>()
 
   constructor(shelf: Shelf, sql: SqlStorage) {
+    super()
     this.#on = shelf
     this.#outcomes = new OutcomeTable(sql)
   }
@@ -98,6 +103,12 @@ export class ConsoleReader {
     })
   }
 
+  async receipt(call: ConsoleCall, name: LogName, seq: number): Promise<Result<Receipt | null>> {
+    const asked = await this.#onRecord(call, () => this.#on.notary.anyReceipt(name, seq))
+    if (!asked.ok) return asked
+    return asked.value ?? ok(null)
+  }
+
   async hooks(call: ConsoleCall): Promise<Result<HookView[] | null>> {
     return this.#onRecord(call, () => this.#on.hooks.list())
   }
@@ -115,7 +126,7 @@ export class ConsoleReader {
   }
 
   /** For the list of organisations, which shows no more of any than this. */
-  lastFailure(): Failure | null {
+  async lastFailure(): Promise<Failure | null> {
     return this.#on.tables.exist ? this.#outcomes.lastFailure() : null
   }
 
@@ -140,12 +151,9 @@ export class ConsoleReader {
   }
 
   #isOnRecord({ reader, loggedInAt }: ConsoleCall): boolean {
-    const filter = { event: 'console.opened', actor: reader.name, since: loggedInAt - clockSkewMs }
-    const { search } = this.#on.tables
-    const all = Number.MAX_SAFE_INTEGER
-    const since = search.narrow(filter, { after: 0, before: all })
-    const found = since ? search.next(filter, since, 'desc', { size: all, most: maxOpenings }).found : []
-    return found.some(({ record }) => {
+    const since = loggedInAt - clockSkewMs
+    const asked = { event: 'console.opened', actor: reader.name, since, limit: maxOpenings }
+    return auditPage(this.#on.tables, asked).records.some(record => {
       const said = JSON.parse(record)
       return said.actor.type === reader.role && said.loggedInAt === instant(loggedInAt)
     })

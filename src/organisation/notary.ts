@@ -108,12 +108,21 @@ export class Notary {
 
   /** One record that a token caused, with what proves it; those of others are as if there were none. */
   async receipt(name: LogName, seq: number, tokenId: string): Promise<Result<Receipt>> {
+    return this.#receipt(name, seq, actor => actor.type === 'token' && actor.id === tokenId)
+  }
+
+  /** The same of any record, for who may read them all. */
+  async anyReceipt(name: LogName, seq: number): Promise<Result<Receipt>> {
+    return this.#receipt(name, seq, () => true)
+  }
+
+  async #receipt(name: LogName, seq: number, isFor: (actor: Actor) => boolean): Promise<Result<Receipt>> {
     this.#noticeKey(name)
     const tree = await this.#durable()
     if (!tree.ok) return tree
     const record = seq <= tree.value.size ? this.#on.tables.record(seq) : undefined
     const actor: Actor | undefined = record && JSON.parse(record).actor
-    if (!record || actor?.type !== 'token' || actor.id !== tokenId) return noSuchRecord
+    if (!record || !actor || !isFor(actor)) return noSuchRecord
     const { leaf, proof } = this.#inclusion(seq, tree.value.size)
     const signed = checkpoint(name, tree.value.size, root(tree.value), this.#key)
     return ok({ record, leaf, proof, checkpoint: signed })

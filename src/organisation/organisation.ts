@@ -17,18 +17,15 @@ import { type AuditPage, auditExport, auditPage, streamOf } from './audit-reader
 import { Capacity } from './capacity.ts'
 import { Chores, directoryRetryMs } from './chores.ts'
 import { CommitQueue } from './commit-queue.ts'
-import { ConsoleReader, type Overview, type Trail } from './console-reader.ts'
+import { ConsoleReader } from './console-reader.ts'
 import { Courier, type World } from './courier.ts'
 import type { Summary } from './directory.ts'
 import type { HookDesk } from './hook-desk.ts'
-import type { DeliveryFilter } from './hook-table.ts'
-import type { HookView } from './hooks.ts'
 import { Idempotency } from './idempotency.ts'
 import type {
   AdminCall,
   Answer,
   Call,
-  ConsoleCall,
   Origin,
   PatchCall,
   Presented,
@@ -40,7 +37,6 @@ import type {
   WebhookCall,
 } from './messages.ts'
 import { type Consistency, type Inclusion, type LogName, Notary } from './notary.ts'
-import type { Failure } from './outcome-table.ts'
 import { Prober } from './prober.ts'
 import { about, byReader } from './record.ts'
 import { Recorder } from './recorder.ts'
@@ -51,7 +47,6 @@ import { Slots } from './slots.ts'
 import { Tables } from './tables.ts'
 import { type Publishing, TokenDesk } from './token-desk.ts'
 import { TokenStore } from './token-store.ts'
-import type { TokenView } from './tokens.ts'
 import { Unsettled } from './unsettled.ts'
 import { Watch } from './watch.ts'
 import { Webhooks } from './webhooks.ts'
@@ -152,7 +147,10 @@ export class Organisation extends DurableObject<Env> {
       publish,
       timeoutMs,
     })
-    this.#console = new ConsoleReader({ ...watched, hooks: this.hooks, now }, state.storage.sql)
+    this.#console = new ConsoleReader(
+      { ...watched, hooks: this.hooks, notary: this.#notary, now },
+      state.storage.sql,
+    )
     if (!this.#tables.exist) return
     state.storage.transactionSync(() => this.#tables.migrate())
     this.#load()
@@ -295,30 +293,9 @@ export class Organisation extends DurableObject<Env> {
     return leaves.ok ? ok(streamOf(leaves.value)) : leaves
   }
 
-  // The console
-
-  async consoleOverview(call: ConsoleCall, query: AuditQuery): Promise<Result<Overview | null>> {
-    return this.#console.overview(call, query)
-  }
-
-  async consoleTokens(call: ConsoleCall): Promise<Result<TokenView[] | null>> {
-    return this.#console.tokens(call)
-  }
-
-  async consoleTrail(call: ConsoleCall, seq: number): Promise<Result<Trail | null>> {
-    return this.#console.trail(call, seq)
-  }
-
-  async consoleHooks(call: ConsoleCall): Promise<Result<HookView[] | null>> {
-    return this.#console.hooks(call)
-  }
-
-  async consoleDeliveries(call: ConsoleCall, hookId: string, filter: DeliveryFilter) {
-    return this.#console.deliveries(call, hookId, filter)
-  }
-
-  async lastFailure(): Promise<Failure | null> {
-    return this.#console.lastFailure()
+  /** What the console shows. */
+  get console(): ConsoleReader {
+    return this.#console
   }
 
   /** Called hourly: reads the probe, and tells the directory how this organisation stands. */

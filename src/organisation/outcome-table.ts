@@ -72,10 +72,10 @@ export class OutcomeTable {
 
   /** The records of one attempt, its own first. They bear its request id, by which they are found. */
   ofAttempt(attempt: number, requestId: string): string[] {
-    // What an index is made for, word for word: one by the request id has every record but attempts.
-    const named = `request_id = ?2 and event <> 'update.attempted'`
-    const range = `seq = ?1 or (seq > ?1 and seq < ?1 + ${maxLookedAt} and ${named} and attempt = ?1)`
-    const select = `select record from records where ${range} order by seq limit ${maxOfAttempt}`
+    // With the condition of the index over request ids, see record-search.ts.
+    const named = `request_id = ?2 and event <> 'update.attempted' and seq > ?1 and seq < ?1 + ${maxLookedAt}`
+    const later = `select seq from records where ${named} and attempt = ?1`
+    const select = `select record from records where seq = ?1 or seq in (${later}) order by seq limit ${maxOfAttempt}`
     return this.#sql
       .exec<{ record: string }>(select, attempt, requestId)
       .toArray()

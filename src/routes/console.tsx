@@ -10,12 +10,12 @@ import { readerOf } from '../auth/admin.ts'
 import { loginCookie, logoutCookie, visitorOf } from '../auth/console-cookie.ts'
 import { Tries } from '../auth/tries.ts'
 import { readBody } from '../body.ts'
-import { toHex } from '../crypto.ts'
 import { problems, type Refusal, type Result, statusOf } from '../errors.ts'
 import type { DeliveryPage, Overview, Trail } from '../organisation/console-reader.ts'
 import { deliveryStates } from '../organisation/deliveries.ts'
 import type { HookView } from '../organisation/hooks.ts'
 import type { ConsoleCall } from '../organisation/messages.ts'
+import type { Receipt } from '../organisation/notary.ts'
 import type { Organisation } from '../organisation/organisation.ts'
 import type { TokenView } from '../organisation/tokens.ts'
 import { ask, problem, refusalOf } from './answer.ts'
@@ -28,7 +28,7 @@ import { OverviewPage } from './console/overview.tsx'
 import { RecordPage } from './console/record.tsx'
 import { stylesheet, stylesheetPath } from './console/style.ts'
 import { TokensPage } from './console/tokens.tsx'
-import { type AppEnv, originOf } from './context.ts'
+import { type AppEnv, hostOf, originOf } from './context.ts'
 import { addressOf, countRefused, isBlocked } from './gate.ts'
 
 const maxFormBytes = 8 * 1024
@@ -51,7 +51,7 @@ export async function console(c: Context<AppEnv>): Promise<Response> {
   return c.newResponse(body, { status: status as StatusCode, headers })
 }
 
-pages.use(inherited(), onlyReading(), guarded())
+pages.use(inherited(), guarded(), onlyReading())
 
 pages.get(stylesheetPath, c => {
   return c.body(stylesheet, 200, {
@@ -101,7 +101,7 @@ pages.get('/', async c => {
   const shown = rows.slice(0, organisationsPage)
   const organisations = await Promise.all(
     shown.map(async (row): Promise<Listed> => {
-      const asked = await ask(c, row.organisationId, organisation => organisation.lastFailure())
+      const asked = await ask(c, row.organisationId, organisation => organisation.console.lastFailure())
       return { ...row, failure: asked.ok ? asked.value : undefined }
     }),
   )
@@ -123,21 +123,21 @@ pages.get(organisation, async c => {
   const asked = readFilters(new URL(c.req.url).searchParams)
   // With a filter that is not one, the page is shown and the log is not looked through.
   const query = asked.query ?? { limit: 1, before: 1 }
-  const overview = await read<Overview | null>(c, (to, call) => to.consoleOverview(call, query))
+  const overview = await read<Overview | null>(c, (to, call) => to.console.overview(call, query))
   if (!overview.ok) return refusedPage(c, overview.refusal)
   const page = { reader: c.get('visitor'), id, overview: overview.value, asked, nowMs: Date.now() }
   return show(c, <OverviewPage {...page} />, asked.query ? 200 : 400)
 })
 
 pages.get(`${organisation}/tokens`, async c => {
-  const tokens = await read<TokenView[] | null>(c, (to, call) => to.consoleTokens(call))
+  const tokens = await read<TokenView[] | null>(c, (to, call) => to.console.tokens(call))
   if (!tokens.ok) return refusedPage(c, tokens.refusal)
   const page = { reader: c.get('visitor'), id: c.req.param('organisation_id'), nowMs: Date.now() }
   return show(c, <TokensPage {...page} tokens={tokens.value ?? []} />)
 })
 
 pages.get(`${organisation}/hooks`, async c => {
-  const hooks = await read<HookView[] | null>(c, (to, call) => to.consoleHooks(call))
+  const hooks = await read<HookView[] | null>(c, (to, call) => to.console.hooks(call))
   if (!hooks.ok) return refusedPage(c, hooks.refusal)
   const page = { reader: c.get('visitor'), id: c.req.param('organisation_id'), nowMs: Date.now() }
   return show(c, <HooksPage {...page} hooks={hooks.value ?? []} />)
@@ -148,7 +148,7 @@ pages.get(`${organisation}/hooks/:hook_id{[0-9A-Za-z]{24}}`, async c => {
   const state = deliveryStates.find(each => each === c.req.query('state'))
   const before = /^[1-9]\d{0,14}$/.exec(c.req.query('before') ?? '')?.[0]
   const filter = { state, before: Number(before ?? Number.MAX_SAFE_INTEGER), limit: pageLength }
-  const found = await read<DeliveryPage | null>(c, (to, call) => to.consoleDeliveries(call, hook_id, filter))
+  const found = await read<DeliveryPage | null>(c, (to, call) => to.console.deliveries(call, hook_id, filter))
   if (!found.ok) return refusedPage(c, found.refusal)
   const page = { reader: c.get('visitor'), id, state, paged: before !== undefined, nowMs: Date.now() }
   return found.value
@@ -158,7 +158,7 @@ pages.get(`${organisation}/hooks/:hook_id{[0-9A-Za-z]{24}}`, async c => {
 
 const record = `${organisation}/records/:seq{[1-9][0-9]{0,14}}`
 pages.get(record, async c => {
-  const trail = await read<Trail | null>(c, (to, call) => to.consoleTrail(call, Number(c.req.param('seq'))))
+  const trail = await read<Trail | null>(c, (to, call) => to.console.trail(call, Number(c.req.param('seq'))))
   if (!trail.ok) return refusedPage(c, trail.refusal)
   if (trail.value === null) return noRecord(c)
   return show(
@@ -167,14 +167,14 @@ pages.get(record, async c => {
   )
 })
 
-/** The exact bytes that were hashed, as one JSON string, with their leaf hash. */
+/** What `GET /o/…/receipts/{seq}` gives to whom the record is about: it convinces without the console. */
 pages.get(`${record}/receipt`, async c => {
   const { organisation_id: id, seq } = c.req.param()
-  const trail = await read<Trail | null>(c, (to, call) => to.consoleTrail(call, Number(seq)))
-  if (!trail.ok) return refusedPage(c, trail.refusal)
-  if (trail.value === null) return noRecord(c)
-  const document = { record: trail.value.record, leaf: toHex(trail.value.leaf) }
-  return c.body(`${JSON.stringify(document)}\n`, 200, {
+  const name = { organisationId: id, host: hostOf(c) }
+  const receipt = await read<Receipt | null>(c, (to, call) => to.console.receipt(call, name, Number(seq)))
+  if (!receipt.ok && receipt.refusal.code !== 'not-found') return refusedPage(c, receipt.refusal)
+  if (!receipt.ok || receipt.value === null) return noRecord(c)
+  return c.body(`${JSON.stringify(receipt.value)}\n`, 200, {
     'Content-Type': 'application/json',
     'Content-Disposition': `attachment; filename="receipt-${id}-${seq}.json"`,
   })
@@ -236,13 +236,17 @@ function guarded(): MiddlewareHandler<AppEnv> {
     "frame-ancestors 'none'",
   ].join('; ')
   return async function guarded(c, next) {
-    await next()
     c.header('Content-Security-Policy', policy)
     c.header('Referrer-Policy', 'no-referrer')
     c.header('X-Frame-Options', 'DENY')
+    c.header('X-Content-Type-Options', 'nosniff')
     c.header('Cross-Origin-Opener-Policy', 'same-origin')
     c.header('Cross-Origin-Resource-Policy', 'same-origin')
     c.header('X-Robots-Tag', 'noindex')
+    c.header('X-Request-Id', c.get('requestId'))
+    // The stylesheet alone may be kept, and says so.
+    c.header('Cache-Control', 'no-store')
+    return next()
   }
 }
 

@@ -101,7 +101,7 @@ export function Timeline(props: { id: string; asked: Asked; records: string[]; n
         </p>
       ))}
       {records.length === 0 ? (
-        <p class="empty">{emptyWords(asked, filtered)}</p>
+        <p class="empty">{emptyWords(asked, filtered, next)}</p>
       ) : (
         <Records id={id} records={records.map(each => JSON.parse(each))} />
       )}
@@ -119,9 +119,10 @@ export function Timeline(props: { id: string; asked: Asked; records: string[]; n
   )
 }
 
-function emptyWords({ wrong, filters }: Asked, filtered: boolean): string {
+function emptyWords({ wrong, filters }: Asked, filtered: boolean, next: number | null): string {
   if (wrong.length > 0) return 'Nothing was looked for.'
-  if (filters.before) return 'There are no older records.'
+  if (next !== null) return 'None of the records that were looked at matches. Older ones may.'
+  if (filters.before) return filtered ? 'No older record matches.' : 'There are no older records.'
   return filtered ? 'No record matches.' : 'There are no records yet.'
 }
 
