@@ -2,8 +2,9 @@
  * Owns what every route needs of a request: its id, its configuration, who sent it, and a bounded JSON body.
  * Never trusts a length that a header claims.
  */
+import { zValidator } from '@hono/zod-validator'
 import type { Context, MiddlewareHandler } from 'hono'
-import * as z from 'zod/mini'
+import type * as z from 'zod/mini'
 import type { Reader } from '../auth/admin.ts'
 import type { Visitor } from '../auth/console-cookie.ts'
 import { type Credential, withoutTokens } from '../auth/token.ts'
@@ -155,43 +156,23 @@ function jsonText(text: string): Result<string> {
   return ok(text)
 }
 
-/** What a handler gets as `c.req.valid(target)`. */
-type Valid<Target extends string, T extends z.ZodMiniType> = MiddlewareHandler<
-  AppEnv,
-  string,
-  { in: Record<Target, z.input<T>>; out: Record<Target, z.output<T>> }
->
-
-/** The JSON body, which jsonBody() has read, by a schema; every complaint is named. */
-export function validBody<T extends z.ZodMiniType>(schema: T, refused: Refuse = problem): Valid<'json', T> {
-  return async function validBody(c, next) {
-    const { error, data } = z.safeParse(schema, await c.req.json())
-    if (error) return refused(c, { code: 'invalid-body', fields: fieldErrors(error) })
-    c.req.addValidatedData('json', data as object)
-    return next()
-  }
+/** The JSON body by a schema; every complaint is named. */
+export function validBody<T extends z.ZodMiniType>(schema: T, refused: Refuse = problem) {
+  return zValidator('json', schema, (result, c: Context) => {
+    if (!result.success) return refused(c, { code: 'invalid-body', fields: fieldErrors(result.error) })
+  })
 }
 
-/** The query string by a schema; every complaint is named. What is given twice is a list. */
-export function validQuery<T extends z.ZodMiniType>(schema: T): Valid<'query', T> {
-  return async function validQuery(c, next) {
-    const given = Object.entries(c.req.queries()).map(([name, values]) => [
-      name,
-      values.length > 1 ? values : values[0],
-    ])
-    const { error, data } = z.safeParse(schema, Object.fromEntries(given))
-    if (error) return problem(c, { code: 'invalid-query', fields: fieldErrors(error) })
-    c.req.addValidatedData('query', data as object)
-    return next()
-  }
+/** The query string by a schema; every complaint is named. */
+export function validQuery<T extends z.ZodMiniType>(schema: T) {
+  return zValidator('query', schema, (result, c: Context) => {
+    if (!result.success) return problem(c, { code: 'invalid-query', fields: fieldErrors(result.error) })
+  })
 }
 
 /** The path's parameters by a schema; every complaint is named. */
-export function validPath<T extends z.ZodMiniType>(schema: T, refused: Refuse = problem): Valid<'param', T> {
-  return async function validPath(c, next) {
-    const { error, data } = z.safeParse(schema, c.req.param())
-    if (error) return refused(c, { code: 'invalid-path', fields: fieldErrors(error) })
-    c.req.addValidatedData('param', data as object)
-    return next()
-  }
+export function validPath<T extends z.ZodMiniType>(schema: T, refused: Refuse = problem) {
+  return zValidator('param', schema, (result, c: Context) => {
+    if (!result.success) return refused(c, { code: 'invalid-path', fields: fieldErrors(result.error) })
+  })
 }
