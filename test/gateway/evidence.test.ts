@@ -19,7 +19,7 @@ const bytes = (hashes: string[]) => hashes.map(each => Buffer.from(each, 'hex'))
 
 async function checkpointOf(id: string) {
   const { status, headers, text } = await audit(id, 'checkpoint')
-  expect([status, headers['content-type']]).toEqual([200, 'text/plain;charset=UTF-8'])
+  expect([status, headers['content-type']]).toEqual([200, 'text/plain; charset=UTF-8'])
   const opened = openCheckpoint(Buffer.from(text), await keys())
   if ('problem' in opened) throw new Error(opened.problem)
   return { ...opened, text }
@@ -54,7 +54,7 @@ describe('a checkpoint', () => {
       /^((?:[^\n]+\n){3})\n\u2014 (\S+) (\S+)\n$/.exec(text) ?? []
     expect(body).toBe(`${host}/o/${made.id}\n${lines.length}\n${rootOf(lines).toString('base64')}\n`)
     const key = await gateway.ask('/audit/key')
-    expect([key.status, key.headers['content-type']]).toEqual([200, 'text/plain;charset=UTF-8'])
+    expect([key.status, key.headers['content-type']]).toEqual([200, 'text/plain; charset=UTF-8'])
     const [, keyName, id = '', material = ''] = /^([^+]+)\+([0-9a-f]{8})\+(.+)\n$/.exec(key.text) ?? []
     expect([name, keyName]).toEqual([host, host])
     const raw = Buffer.from(material, 'base64')

@@ -35,7 +35,15 @@ async function evidence(path: string, headers: Record<string, string> = {}): Pro
   expect(answer.status).toBe(200)
   return answer.text
 }
-const exported = async () => save('export.ndjson', await evidence('', { Accept: 'application/x-ndjson' }))
+/** As an export has it, but read as a page: an export would be one more record, which a log that was tampered with may not take. */
+const exportText = async () => {
+  const { records }: { records: object[] } = JSON.parse(await evidence('?limit=1000'))
+  return records
+    .map(record => `${JSON.stringify(record)}\n`)
+    .reverse()
+    .join('')
+}
+const exported = async () => save('export.ndjson', await exportText())
 
 /** The verifier's exit code and words. */
 function verify(...args: string[]): { status: number | null; said: string } {
@@ -81,7 +89,7 @@ test('a log that nobody touched holds, with what came after', async () => {
 })
 
 test('one byte of an export', async () => {
-  const text = await evidence('', { Accept: 'application/x-ndjson' })
+  const text = await exportText()
   const lines = text.split('\n')
   lines[4] = (lines[4] as string).replace('ci-deploy', 'ci-deplox')
   const path = save('changed.ndjson', lines.join('\n'))
@@ -147,7 +155,7 @@ test('an edited record is named by leaves that are asked for afterwards, as long
 })
 
 test('a log that was rewritten whole, with a tree that is valid', async () => {
-  const lines = (await evidence('', { Accept: 'application/x-ndjson' })).split('\n').slice(0, -1)
+  const lines = (await exportText()).split('\n').slice(0, -1)
   let tree = emptyTree
   const statements = lines.map((line, index) => {
     const record = index === 4 ? line.replace('ci-deploy', 'ci-deplox') : line
