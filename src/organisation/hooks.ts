@@ -194,14 +194,11 @@ export function definitionOf(wanted: NewHook): HookDefinition {
   return { ...wanted, verification }
 }
 
-/** A definition with a change; what was wrong with the whole of it is for definitionErrors. */
+/** A definition with a change, in its own order; what was wrong with the whole of it is for definitionErrors. */
 export function changeDefinition(before: HookDefinition, wanted: HookChange): HookDefinition {
-  const given = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined))
-  const { versions, when, ...rest } = { ...before, ...given } as HookDefinition & {
-    versions?: readonly string[] | null
-    when?: string | null
-  }
-  return { ...rest, ...(versions == null ? {} : { versions }), ...(when == null ? {} : { when }) }
+  const given = Object.entries(wanted).filter(([, value]) => value !== undefined)
+  const all = Object.entries({ ...before, ...Object.fromEntries(given) })
+  return Object.fromEntries(all.filter(([, value]) => value !== null)) as unknown as HookDefinition
 }
 
 /** A hook with a new secret; the ones before it work for the grace. */
