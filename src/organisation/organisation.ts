@@ -265,14 +265,17 @@ export class Organisation extends DurableObject<Env> {
     return this.#tables.record(seq)
   }
 
-  /** What the log holds when this is called. That it was asked for is on record before any of it goes out. */
+  /**
+   * What the log holds when this is called. That it was asked for is on record before any of it goes out, and the last line of it:
+   * so a checkpoint covers it, whichever of the two is taken first.
+   */
   async auditExport(call: ReaderCall, query: AuditQuery): Promise<Result<ReadableStream<Uint8Array>>> {
-    const { size } = this.#log
-    const stream = () => auditExport(this.#tables, query, size, () => this.ctx.storage.sync())
-    if (!this.#tables.exist) return ok(stream())
+    const stream = (size: number) => auditExport(this.#tables, query, size, () => this.ctx.storage.sync())
+    if (!this.#tables.exist) return ok(stream(0))
     const filter = filterShown(query)
-    const { receipt } = this.#log.append({ ...byReader(call), event: 'audit.exported', filter }, Date.now())
-    const committed = await this.#commit(stream)
+    const asked = this.#log.append({ ...byReader(call), event: 'audit.exported', filter }, Date.now())
+    const { seq, receipt } = asked
+    const committed = await this.#commit(() => stream(seq))
     return committed.ok ? { ...committed, receipt } : committed
   }
 

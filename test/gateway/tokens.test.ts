@@ -171,7 +171,7 @@ describe('a token that is not believed gets one and the same answer, and the log
       'expired',
       async () => {
         // The gateway takes no time in the past, so this one lives for as long as it takes to be refused.
-        const made = await gateway.organisation({ expiresAt: new Date(Date.now() + 150).toISOString() })
+        const made = await gateway.organisation({ expiresAt: new Date(Date.now() + 1_000).toISOString() })
         while ((await gateway.ask(`/o/${made.id}/token`, { token: made.token })).status === 200);
         return { ...made, actor: { type: 'token', id: made.tokenId, name: 'ci-deploy' } }
       },
