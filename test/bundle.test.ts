@@ -1,29 +1,26 @@
 /**
- * Checks what the Worker weighs as it is deployed: what a caller's request needs, and what the console adds, each in a budget
- * of its own. A cold start loads both, and runs the first alone.
+ * Checks what the Worker weighs as it is deployed: what every request needs, what expressions of hooks add, and what the console
+ * adds, each in a budget of its own.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
-import { build, builtWorker } from './gateway/build.ts'
+import { buildWithout, builtWorker } from './gateway/build.ts'
 
 const gzipped = (text: string) => gzipSync(text, { level: 9 }).byteLength
 
-test('without the console the bundle has at most 92 KiB gzipped, and the console adds at most 24', () => {
+test('the bundle has at most 70 KiB gzipped, expressions add at most 26, and the console 24', () => {
   const folder = mkdtempSync(join(tmpdir(), 'bundle-'))
   try {
-    const nothing = join(folder, 'nothing.ts')
-    writeFileSync(nothing, 'export const console = undefined\nexport class ConsoleReader {}\n')
-    // Its pages, and what the organisation's object has for them alone.
-    const left = ['./routes/console.tsx', './console-reader.ts'].map(path => `--alias=${path}:${nothing}`)
-    build(folder, ...left)
     const whole = gzipped(builtWorker())
-    const rest = gzipped(builtWorker(folder))
-    expect(builtWorker(folder)).not.toContain('/console/organisations/')
-    expect(rest).toBeLessThanOrEqual(92 * 1024)
-    expect(whole - rest).toBeLessThanOrEqual(24 * 1024)
+    const withoutConsole = buildWithout(folder, 'console')
+    const rest = gzipped(buildWithout(folder, 'console', 'expressions'))
+    expect(withoutConsole).not.toContain('/console/organisations/')
+    expect(rest).toBeLessThanOrEqual(70 * 1024)
+    expect(gzipped(withoutConsole) - rest).toBeLessThanOrEqual(26 * 1024)
+    expect(whole - gzipped(withoutConsole)).toBeLessThanOrEqual(24 * 1024)
   } finally {
     rmSync(folder, { recursive: true })
   }

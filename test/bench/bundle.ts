@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { unstable_readConfig } from 'wrangler'
-import { builtWorker } from '../gateway/build.ts'
+import { buildWithout, builtWorker } from '../gateway/build.ts'
 import { type Profile, totalMs } from './cpu-profile.ts'
 import { median } from './rounds.ts'
 
@@ -24,6 +24,8 @@ export interface Startup {
 export interface Bundle {
   KiB: number
   gzipKiB: number
+  /** Without the console and the library for hooks' expressions. */
+  coreGzipKiB: number
   startup: Startup
   emptyStartup: Startup
 }
@@ -63,6 +65,8 @@ export function describeBundle(folder: string): Bundle {
   const text = builtWorker()
   const config = join(root, 'wrangler.toml')
   const { compatibility_date, compatibility_flags } = unstable_readConfig({ config })
+  const core = join(folder, 'core')
+  mkdirSync(core)
   const empty = join(folder, 'empty')
   mkdirSync(empty)
   const settings = { name: 'empty', main: 'index.js', compatibility_date, compatibility_flags }
@@ -71,6 +75,7 @@ export function describeBundle(folder: string): Bundle {
   return {
     KiB: Buffer.byteLength(text) / 1024,
     gzipKiB: gzipSync(text).byteLength / 1024,
+    coreGzipKiB: gzipSync(buildWithout(core, 'console', 'expressions')).byteLength / 1024,
     startup: startupOf(config, folder),
     emptyStartup: startupOf(join(empty, 'wrangler.json'), empty),
   }
