@@ -32,6 +32,7 @@ import {
 import type { AdminCall } from './messages.ts'
 import { forHook, type Reception, withoutSecrets } from './reception.ts'
 import { byAdmin } from './record.ts'
+import type { Publishing } from './token-desk.ts'
 
 /** What the desk works with. */
 export interface Drawers {
@@ -43,6 +44,7 @@ export interface Drawers {
   now: () => number
   /** Sees to it that the organisation exists; false where it can't be made. */
   exist: (organisationId: string) => boolean
+  publishing: Publishing
 }
 
 /** What a sample would become. */
@@ -78,7 +80,9 @@ export class HookDesk extends RpcTarget {
       return invalid('hooks', `must be at most ${maxHooks} of an organisation`)
     const secrets = secret === undefined ? [] : [{ sealed: hooks.seal(id, secret), until: null }]
     const row: HookRow = { id, definition, secrets, createdAt: now(), createdBy: call.admin }
-    return this.#change(call, 'hook.created', row)
+    const { receipt } = hooks.change(call, 'hook.created', row, now())
+    // Also where nothing else has been made before: what is not listed would miss a change of keys.
+    return this.#on.publishing(receipt, () => this.#view(row))
   }
 
   async list(): Promise<HookView[]> {
@@ -208,7 +212,7 @@ export class HookDesk extends RpcTarget {
 
   async #change(
     call: AdminCall,
-    event: 'hook.created' | 'hook.changed' | 'hook.rotated',
+    event: 'hook.changed' | 'hook.rotated',
     row: HookRow,
   ): Promise<Result<HookView>> {
     const { receipt } = this.#on.hooks.change(call, event, row, this.#on.now())

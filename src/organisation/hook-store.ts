@@ -73,7 +73,7 @@ export class HookStore {
       ...each,
       opened: this.#open(row.id, each.sealed),
     }))
-    if (opened.some(each => each.opened && each.opened.key > 0)) this.#reseal(row)
+    if (opened.some(each => each.opened && each.opened.key > 0)) this.#reseal(row, nowMs)
     return opened.flatMap(each => (each.opened ? [each.opened.secret] : []))
   }
 
@@ -88,13 +88,13 @@ export class HookStore {
     return sealSecret(secret, this.#keys[0], 'hook', [this.#organisationId, id])
   }
 
-  /** Seals every secret with the newest key. `unopened`: there is one that no key that is set opens. */
+  /** Seals every secret that works with the newest key. `unopened`: there is one that no key that is set opens. */
   reseal(call: AdminCall, nowMs: number): 'resealed' | 'unchanged' | 'unopened' {
     let outcome: 'resealed' | 'unchanged' | 'unopened' = 'unchanged'
     for (const row of this.#hooks.values()) {
-      const keys = row.secrets.map(({ sealed }) => this.#open(row.id, sealed)?.key)
+      const keys = activeSecrets(row, nowMs).map(({ sealed }) => this.#open(row.id, sealed)?.key)
       if (keys.some(key => key !== undefined && key > 0)) {
-        this.#reseal(row)
+        this.#reseal(row, nowMs)
         this.#record(call, 'hook.resealed', row, nowMs)
         if (outcome === 'unchanged') outcome = 'resealed'
       }
@@ -103,8 +103,9 @@ export class HookStore {
     return outcome
   }
 
-  #reseal(row: HookRow): void {
-    const secrets = row.secrets.map(each => {
+  /** Secrets that work no more are dropped: what only an older key opens would be left behind. */
+  #reseal(row: HookRow, nowMs: number): void {
+    const secrets = activeSecrets(row, nowMs).map(each => {
       const opened = this.#open(row.id, each.sealed)
       return opened && opened.key > 0 ? { ...each, sealed: this.seal(row.id, opened.secret.reveal()) } : each
     })

@@ -134,7 +134,7 @@ export class Organisation extends DurableObject<Env> {
     this.#tokenDesk = new TokenDesk({ tables: this.#tables, tokens: this.#tokens, now, exist, publishing })
     const newId = () => uuidv7(now())
     this.#webhooks = new Webhooks(
-      { ...all, ...watched, road: this.#road, world, exist, newId },
+      { ...all, ...watched, road: this.#road, world, exist, publishing, newId },
       state.storage.sql,
       sealingKeys,
     )
