@@ -235,8 +235,9 @@ export function withoutSecrets(headers: Payload['headers']): Payload['headers'] 
   )
 }
 
+/** What the edge cuts a token to is not ASCII: two ids that held one each must not become the same. */
 function isMessageId(text: string): boolean {
-  return text.length >= 1 && text.length <= maxMessageIdLength && !holdsToken(text)
+  return /^[\x20-\x7e]+$/.test(text) && text.length <= maxMessageIdLength && !holdsToken(text)
 }
 
 /** A token that vouches for an event must allow what the event becomes. */
@@ -254,7 +255,7 @@ function covers(
 const noSuchHook: Refusal = { code: 'not-found', detail: 'There is no hook at this path.' }
 const badMessageId: Refusal = invalid(
   'webhook-id',
-  `must have 1 to ${maxMessageIdLength} characters and hold no token`,
+  `must have 1 to ${maxMessageIdLength} characters of ASCII and hold no token`,
 )
 const queueFull: Refusal = {
   code: 'rate-limited',
