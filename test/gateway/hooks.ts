@@ -140,6 +140,11 @@ export const senders: Record<string, Sender> = {
   },
 }
 
+/** A secret as it could lie in a row in the clear: as text, or as the base64 in which sealed ones are stored. */
+export function inTheClear(...secrets: string[]): string[] {
+  return secrets.flatMap(secret => [secret, Buffer.from(secret).toString('base64')])
+}
+
 /** A delivery as an admin sees it. */
 export async function deliveryOf(gateway: Gateway, organisation: string, id: string) {
   return (await gateway.admin('GET', `/organisations/${organisation}/deliveries/${id}`)).json
