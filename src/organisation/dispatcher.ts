@@ -53,6 +53,13 @@ export class Dispatcher {
     this.#on = depot
   }
 
+  /** In a new object what may go is due: the lanes and the rest of the one before it went with that one. */
+  wake(): void {
+    const { ready, nextAt } = this.#runnable()
+    const at = ready.length > 0 ? this.#on.world.now() : nextAt
+    if (at !== undefined) this.#on.agenda.noLaterThan('deliveries', at)
+  }
+
   /** Takes a record that is queued: a new session ends the rest, and so does an update that anyone made. */
   heed(...[{ event }, , timeMs]: Parameters<Heed>): void {
     if (timeMs >= this.#resumeAt || (event !== 'session.set' && event !== 'update.succeeded')) return

@@ -155,6 +155,7 @@ export class Organisation extends DurableObject<Env> {
     state.storage.transactionSync(() => this.#tables.migrate())
     this.#load()
     this.#chores.closeLost()
+    this.#webhooks.dispatcher.wake()
     this.#agenda.arm()
   }
 

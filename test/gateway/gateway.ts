@@ -192,7 +192,7 @@ export interface Logged {
 }
 
 /** The organisation's whole log, oldest first: read in pages, as an export would be one more record in it. */
-export async function logOf(gateway: Gateway, organisation: string): Promise<Logged[]> {
+export async function logOf(gateway: Pick<Gateway, 'admin'>, organisation: string): Promise<Logged[]> {
   const records: Logged['record'][] = []
   for (let before = ''; ; ) {
     const page = await gateway.admin('GET', `/organisations/${organisation}/audit?limit=1000${before}`)
@@ -206,13 +206,13 @@ export async function logOf(gateway: Gateway, organisation: string): Promise<Log
 }
 
 /** The events of an organisation's log, oldest first, without those by which it was set up. */
-export async function eventsOf(gateway: Gateway, organisation: string): Promise<string[]> {
+export async function eventsOf(gateway: Pick<Gateway, 'admin'>, organisation: string): Promise<string[]> {
   const log = await logOf(gateway, organisation)
   return log.map(({ record }) => record.event).filter(event => !/^(session\.set|token\.created)$/.test(event))
 }
 
 /** Expects the log of every organisation asked since the last time to be whole, and every receipt to be right. */
-export async function verifyLogs(gateway: Gateway): Promise<void> {
+export async function verifyLogs(gateway: Pick<Gateway, 'admin' | 'unverified'>): Promise<void> {
   const asked = [...gateway.unverified]
   for (const [id, receipts] of asked) {
     const log = await logOf(gateway, id)

@@ -12,6 +12,9 @@ import { Webhook as SvixWebhook } from 'svix'
 import { expect } from 'vitest'
 import type { Answer, Ask, Gateway } from './gateway.ts'
 
+type Asked = Pick<Gateway, 'ask'>
+type Administered = Pick<Gateway, 'admin'>
+
 export type Headers = Record<string, string>
 export const json: Headers = { 'Content-Type': 'application/json' }
 
@@ -35,7 +38,11 @@ export function definitionOf(changes: object = {}) {
   }
 }
 
-export async function makeHook(gateway: Gateway, organisation: string, changes: object = {}): Promise<Hook> {
+export async function makeHook(
+  gateway: Administered,
+  organisation: string,
+  changes: object = {},
+): Promise<Hook> {
   const made = await gateway.admin('POST', `/organisations/${organisation}/hooks`, definitionOf(changes))
   expect(made.status, made.text).toBe(201)
   const { id, url, secret } = made.json
@@ -43,12 +50,12 @@ export async function makeHook(gateway: Gateway, organisation: string, changes: 
 }
 
 /** An event as its hook's sender sends it. */
-export function post(gateway: Gateway, { path }: Hook, headers: Ask['headers'], body: string | Buffer) {
+export function post(gateway: Asked, { path }: Hook, headers: Ask['headers'], body: string | Buffer) {
   return gateway.ask(path, { method: 'POST', headers: headers ?? {}, body })
 }
 
 /** An event signed as GitHub signs. */
-export async function postSigned(gateway: Gateway, hook: Hook, event: object, more: Headers = {}) {
+export async function postSigned(gateway: Asked, hook: Hook, event: object, more: Headers = {}) {
   const body = JSON.stringify(event)
   return post(gateway, hook, { ...json, ...gitHubHeaders(hook.secret, body), ...more }, body)
 }
@@ -146,12 +153,12 @@ export function inTheClear(...secrets: string[]): string[] {
 }
 
 /** A delivery as an admin sees it. */
-export async function deliveryOf(gateway: Gateway, organisation: string, id: string) {
+export async function deliveryOf(gateway: Administered, organisation: string, id: string) {
   return (await gateway.admin('GET', `/organisations/${organisation}/deliveries/${id}`)).json
 }
 
 /** Waits until a delivery satisfies `shape`. */
-export async function became(gateway: Gateway, organisation: string, id: string, shape: object) {
+export async function became(gateway: Administered, organisation: string, id: string, shape: object) {
   await expect
     .poll(() => deliveryOf(gateway, organisation, id), { timeout: 15_000, interval: 20 })
     .toMatchObject(shape)
@@ -159,13 +166,17 @@ export async function became(gateway: Gateway, organisation: string, id: string,
 }
 
 /** Expects an event to be taken, and waits until it is applied. */
-export async function applied(gateway: Gateway, organisation: string, sent: Answer) {
+export async function applied(gateway: Administered, organisation: string, sent: Answer) {
   expect([sent.status, sent.json?.state], sent.text).toEqual([202, 'pending'])
   return became(gateway, organisation, sent.json.deliveryId, { state: 'done' })
 }
 
 /** The descriptions that the platform was made to hold in a connection, in their order. */
-export function descriptionsAt({ platform }: Gateway, organisation: string, connection = 'CONN1'): string[] {
+export function descriptionsAt(
+  { platform }: Pick<Gateway, 'platform'>,
+  organisation: string,
+  connection = 'CONN1',
+): string[] {
   return platform.history
     .filter(
       ({ organisationId, connectionId }) => organisationId === organisation && connectionId === connection,
