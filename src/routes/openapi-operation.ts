@@ -7,6 +7,11 @@ import { receiptPath, versionPath } from './versions.ts'
 
 export type Json = Record<string, unknown>
 
+/** An answer in JSON. */
+export function json(description: string): Json {
+  return { description, content: { 'application/json': { schema: {} } } }
+}
+
 /** Makes the operations of one tag; `path` names the parameters, and every error is the one Problem. */
 export function operation(tag: string, security?: Json[]) {
   return (

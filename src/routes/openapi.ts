@@ -13,7 +13,7 @@ import { newToken, rotation } from '../organisation/tokens.ts'
 import { connectionVersion } from '../update/connection-version.ts'
 import { listQuery } from './admin.ts'
 import { deliveryQuery } from './hooks.ts'
-import { type Json, operation, query, reference, schema, strings } from './openapi-operation.ts'
+import { type Json, json, operation, query, reference, schema, strings } from './openapi-operation.ts'
 
 /** The document. */
 export function openapi(): Json {
@@ -93,7 +93,6 @@ function paths(): Json {
     description: what,
     content: { 'text/plain': { schema: { type: 'string' } } },
   })
-  const json = (text: string) => ({ description: text, content: { 'application/json': { schema: {} } } })
   const conditions = ['Idempotency-Key', 'If-Match'].map(name => ({
     name,
     in: 'header',
@@ -266,7 +265,6 @@ function hooks(): Json {
   const all = '/admin/organisations/{organisation_id}/hooks'
   const hook = `${all}/{hook_id}`
   const delivery = '/admin/organisations/{organisation_id}/deliveries/{delivery_id}'
-  const json = (text: string) => ({ description: text, content: { 'application/json': { schema: {} } } })
   const admin = operation('admin', [{ admin: [] }])
   const list = operation('admin', readers)
   const once = { 201: json('The hook with its secret, shown this once') }
