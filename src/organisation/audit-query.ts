@@ -34,6 +34,11 @@ export const proofQuery = z.strictObject({ size: z.optional(count) })
 /** The query string of `GET …/audit/consistency`. */
 export const consistencyQuery = z.strictObject({ from: count, to: z.optional(count) })
 
+/** The body of `POST …/audit/archive/acknowledge`: the digest of what the archive holds instead of this log. */
+export const acknowledgement = z.strictObject({
+  sha256: z.string().check(z.regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits in lower case')),
+})
+
 /** Which records match; what is undefined does not narrow. Times are milliseconds since 1970. */
 export interface AuditFilter {
   since?: number
