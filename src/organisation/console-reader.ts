@@ -141,7 +141,7 @@ export class ConsoleReader extends RpcTarget {
   }
 
   async #onRecord<T>(call: ConsoleCall, read: () => T | Promise<T>): Promise<Result<T | null>> {
-    const { tables, queue, log, now } = this.#on
+    const { tables, queue, log, continuity, now } = this.#on
     // A guessed id stores nothing.
     if (!tables.exist) return ok(null)
     const login = `${call.reader.role} ${call.reader.name} ${call.loggedInAt}`
@@ -153,7 +153,7 @@ export class ConsoleReader extends RpcTarget {
     try {
       await queue.committed()
     } catch {
-      return refuse({ code: 'audit-unavailable' })
+      return refuse({ code: 'audit-unavailable', detail: continuity.objection })
     }
     if (this.#opened.size >= maxRemembered) this.#opened.clear()
     this.#opened.add(login)
