@@ -47,14 +47,13 @@ export class ArchiveTable {
     this.#sql.exec('update archive set acknowledged = ?, segments = ?', signature, segments)
   }
 
-  /** The exact bytes of the records after one number and up to another, each with a line feed. */
-  ndjson(after: number, upTo: number): string {
-    const select = 'select record from records where seq > ? and seq <= ? order by seq'
+  /** The exact strings of the records from one number up to another. */
+  records(first: number, last: number): string[] {
+    const select = 'select record from records where seq between ? and ? order by seq'
     return this.#sql
-      .exec<{ record: string }>(select, after, upTo)
+      .exec<{ record: string }>(select, first, last)
       .toArray()
-      .map(({ record }) => `${record}\n`)
-      .join('')
+      .map(({ record }) => record)
   }
 
   timeOf(seq: number): number {
@@ -68,10 +67,11 @@ export class ArchiveTable {
     this.#sql.exec('update archive set dropped = ?', upTo)
   }
 
-  /** The first record that an alert waits to tell of, if any. */
-  firstToTell(): number | null {
+  /** The first record that an alert waits to tell of, or whose unknown outcome is still looked into, if any. */
+  firstNeeded(): number | null {
     const first = 'min(iif(sent_count > 0, sent_last, last_seq))'
-    const select = `select ${first} as seq from alerts where count > 0 or sent_count > 0`
+    const told = `select ${first} as seq from alerts where count > 0 or sent_count > 0`
+    const select = `select min(seq) as seq from (${told} union all select attempt from unsettled)`
     return this.#sql.exec<{ seq: number | null }>(select).one().seq
   }
 }

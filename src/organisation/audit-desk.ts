@@ -65,7 +65,6 @@ export class AuditDesk extends RpcTarget {
   }
 
   async checkpoint(name: LogName): Promise<Result<string>> {
-    this.#on.notary.noticeHost(name.host)
     return this.#on.notary.checkpoint(name)
   }
 
@@ -82,9 +81,9 @@ export class AuditDesk extends RpcTarget {
     return leaves.ok ? ok(streamOf(leaves.value)) : leaves
   }
 
-  /** How the log stands to the archive. */
+  /** How the log stands to the archive, as that is now. */
   async archive(): Promise<ArchiveView> {
-    await this.#on.continuity.confirm().catch(() => {})
+    await this.#on.continuity.again()
     return this.#on.continuity.view
   }
 

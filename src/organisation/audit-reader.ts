@@ -9,6 +9,8 @@ import type { Tables } from './tables.ts'
 /** After so many records a page looks no further, a few milliseconds at most; after so many an export before it lets others go first. */
 const maxLooked = 2_000
 const exportStretch = 500
+/** A page reads so many segments of the archive: each is a call, and a megabyte or more. */
+const maxSegments = 16
 
 /** Exact record strings, newest first; `next` is the `before` of the page after it, null at the end. */
 export interface AuditPage {
@@ -22,8 +24,9 @@ export interface AuditPage {
  */
 export async function auditPage(tables: Tables, bytes: RecordBytes, query: AuditQuery): Promise<AuditPage> {
   const { rows, next } = pageRows(tables, query)
-  const records = await bytes.fill(rows)
-  return { records: records.map(({ record }) => record), next }
+  const filled = await bytes.fill(rows, maxSegments)
+  const records = filled.map(({ record }) => record)
+  return filled.length < rows.length ? { records, next: filled.at(-1)?.seq ?? null } : { records, next }
 }
 
 /** The same as its rows, in which the bytes of old records may have been dropped. */

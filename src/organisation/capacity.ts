@@ -1,5 +1,5 @@
 /**
- * Owns how full an organisation's storage may get: updates stop before reads do, and both before there is no room left for
+ * Owns whether anything may be added to an organisation's storage, and how full it may get: updates stop before reads do, and both before there is no room left for
  * the outcomes of what is under way and for revocations. Pure: the size comes in.
  */
 import type { Refusal } from '../errors.ts'
@@ -12,10 +12,13 @@ const readsEndAt = 95
 export class Capacity {
   readonly #limitBytes: number
   readonly #bytes: () => number
+  readonly #shut: () => string | undefined
 
-  constructor(limitBytes: number, bytes: () => number) {
+  /** `shut` says why nothing at all may be added, where that is so. */
+  constructor(limitBytes: number, bytes: () => number, shut: () => string | undefined = () => undefined) {
     this.#limitBytes = limitBytes
     this.#bytes = bytes
+    this.#shut = shut
   }
 
   get bytes(): number {
@@ -29,6 +32,8 @@ export class Capacity {
 
   /** Why nothing may be added by such a request, if so. */
   objection(action: 'read' | 'update'): Refusal | undefined {
+    const shut = this.#shut()
+    if (shut !== undefined) return { code: 'audit-unavailable', detail: shut }
     return this.#over(action === 'update' ? updatesEndAt : readsEndAt)
       ? { code: 'audit-unavailable', detail: 'The storage of this organisation is full.' }
       : undefined

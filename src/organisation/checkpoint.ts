@@ -30,6 +30,8 @@ export function checkpoint(
   key: SigningKey,
 ): string {
   const name = keyName(host)
+  // A line break in either would make this the checkpoint of whatever log they name.
+  if (!/^[!-.0-~]+$/.test(name) || !/^[\w-]+$/.test(organisationId)) throw new Error('not the name of a log')
   const text = `${name}/o/${organisationId}\n${size}\n${Buffer.from(root).toString('base64')}\n`
   const signature = Buffer.concat([keyId(name, key.publicKey), key.sign(text)])
   return `${text}\n— ${name} ${signature.toString('base64')}\n`
@@ -37,7 +39,7 @@ export function checkpoint(
 
 /** The size and root (base64) that a checkpoint speaks of; undefined for what is none. Says nothing of its signature. */
 export function readCheckpoint(text: string): { size: number; root: string } | undefined {
-  const [, size, root] = /^.+\n(0|[1-9]\d{0,14})\n([A-Za-z0-9+/]{43}=)\n(?:.+\n)*\n— /.exec(text) ?? []
+  const [, size, root] = /^.+\n(0|[1-9]\d{0,14})\n([A-Za-z0-9+/]{43}=)\n\n— /.exec(text) ?? []
   return size === undefined || root === undefined ? undefined : { size: Number(size), root }
 }
 

@@ -32,8 +32,6 @@ export class CommitQueue {
   readonly #onFailure: () => void
   readonly #gate: Gate
   #batch: Batch | undefined
-  /** Where batches wait for the gate: the last of them. */
-  #waiting: Promise<void> | undefined
   #last: Promise<void> = Promise.resolve()
 
   /**
@@ -68,28 +66,24 @@ export class CommitQueue {
     return this.#batch !== undefined
   }
 
+  /** Whether anything may be written, as far as is known. */
+  get open(): boolean {
+    return this.#gate.open
+  }
+
   /** Resolves when all that was queued so far is on disk; throws CommitError where it will never be. */
   committed(): Promise<void> {
     return this.#last
   }
 
-  /** One batch after the other, in the order in which they were queued, also where the gate opens in between. */
-  async #admitted(): Promise<void> {
-    const before = this.#waiting ?? Promise.resolve()
-    const turn = before.catch(() => {}).then(() => this.#gate.confirm())
-    this.#waiting = turn
-    try {
-      await turn
-    } finally {
-      if (this.#waiting === turn) this.#waiting = undefined
-    }
-  }
-
   async #flush(): Promise<void> {
+    let shut: unknown
+    if (!this.#gate.open) await this.#gate.confirm().catch(error => (shut = error ?? true))
+    // Taken only now: what is queued meanwhile builds upon this, and must share its fate.
     const batch = this.#batch as Batch
     this.#batch = undefined
     try {
-      if (!this.#gate.open || this.#waiting) await this.#admitted()
+      if (shut) throw shut
       // transactionSync: a plain run of statements would keep its first half when a later one throws.
       this.#storage.transactionSync(() => {
         for (const write of batch.writes) write()

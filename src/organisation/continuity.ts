@@ -44,7 +44,7 @@ export interface Grounds {
   key: SigningKey
   world: Pick<World, 'now'>
   retryMs: number
-  /** The name of the object, where it is not in the storage yet. */
+  /** The name of the object; empty where the runtime tells none. */
   name: string
   tell: ((message: Message) => Promise<Reception | undefined>) | undefined
 }
@@ -58,12 +58,11 @@ export class Continuity {
   #state: ArchiveState
   #fork: NonNullable<ArchiveView['archive']> | undefined
   #told = false
-  #hasFailed = false
   #comparing: Promise<void> | undefined
   #tryAt = 0
   #etag: string | undefined
 
-  /** `onConfirmed` is called where the log is confirmed after it was not. */
+  /** `onConfirmed` is called each time that the log may be written to after it might not. */
   constructor(grounds: Grounds, onConfirmed: () => void) {
     this.#on = grounds
     this.#onConfirmed = onConfirmed
@@ -95,11 +94,12 @@ export class Continuity {
     if (!this.open) throw new NotConfirmed(this.objection)
   }
 
-  /** Compares anew: something else than this object has written to the archive, or may have put it right. */
+  /**
+   * Compares anew: something else than this object may have written to the archive, or put it right. Where the archive cannot be
+   * read, all stays as it is.
+   */
   async again(): Promise<boolean> {
-    if (this.#state === 'unbound') return true
-    if (this.#state === 'confirmed') this.#state = 'unconfirmed'
-    await this.#compareOnce()
+    if (this.#state !== 'unbound') await this.#compareOnce()
     return this.open
   }
 
@@ -122,7 +122,6 @@ export class Continuity {
   accepted(): void {
     this.#fork = undefined
     this.#told = false
-    this.#hasFailed = false
     this.#onConfirmed()
   }
 
@@ -141,26 +140,23 @@ export class Continuity {
   async #compare(): Promise<void> {
     const { archive, table, tables, world, retryMs } = this.#on
     if (!archive) return
+    const wasOpen = this.open
     try {
+      if (this.#isAnothers()) throw new NotConfirmed('the storage names another organisation')
       const held = await archive.newest(this.#organisationId)
       const claim = { sha256: toHex(sha256(held?.text ?? '')), ...positionOf(held?.text) }
       const known = tables.exist ? table.get() : undefined
-      const isOurs =
-        held === undefined ? !known?.checkpointed : this.#begins(claim) || this.#isAcknowledged(claim.sha256)
+      const follows = held === undefined ? !known?.checkpointed : this.#begins(claim)
+      const isOurs = follows || this.#isAcknowledged(claim.sha256)
       this.#etag = held?.etag
       this.#fork = isOurs ? undefined : claim
       this.#state = isOurs ? 'confirmed' : 'forked'
     } catch {
       this.#tryAt = world.now() + restTimes * retryMs
-      if (this.#state !== 'forked') this.#state = 'unconfirmed'
     }
-    if (this.open) {
-      if (this.#hasFailed) this.#onConfirmed()
-      this.#hasFailed = false
-    } else {
-      this.#hasFailed = true
-      await this.#tell()
-    }
+    if (this.open && !wasOpen) this.#onConfirmed()
+    // Nobody waits for the receiver.
+    if (!this.open) void this.#tell()
   }
 
   /** Whether this log begins with the one of a checkpoint. */
@@ -188,11 +184,17 @@ export class Continuity {
     return this.#on.tables.lastRecord()?.seq ?? 0
   }
 
+  /** The object's own name: the storage must not choose what it is compared with. */
   get #organisationId(): string {
-    return this.#on.tables.organisation()?.id ?? this.#on.name
+    return this.#on.name || (this.#on.tables.organisation()?.id ?? '')
   }
 
-  /** An alert of its own, once: the log cannot take a record to alert of. */
+  #isAnothers(): boolean {
+    const stored = this.#on.tables.organisation()?.id
+    return stored !== undefined && stored !== this.#organisationId
+  }
+
+  /** An alert of its own, once in an object's life: the log cannot take a record to alert of. */
   async #tell(): Promise<void> {
     if (!this.#fork || this.#told || !this.#on.tell) return
     const { sha256: digest, ...archive } = this.#fork

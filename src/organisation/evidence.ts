@@ -57,10 +57,11 @@ export class Evidence {
     this.checkpoints.heed(...record)
   }
 
-  /** Called hourly. */
-  async look(): Promise<void> {
-    if (!this.#continuity.open && !(await this.#continuity.again())) return
+  /** Called hourly; false where the log may not be written to. */
+  async look(): Promise<boolean> {
+    if (!this.#continuity.open && !(await this.#continuity.again())) return false
     this.checkpoints.look()
     this.retention.look()
+    return true
   }
 }

@@ -130,7 +130,8 @@ export class Organisation extends DurableObject<Env> {
     this.#unsettled = new Unsettled(on, turns, upstream.retryMs)
     const inspector = new Writer(courier(new Slots(alarmSlots, maxWaiting)), world, upstream.retryMs)
     this.#prober = new Prober(this.#log, this.#session, inspector, world.now, upstream.timeoutMs)
-    const capacity = new Capacity(storageBytes, () => this.#tables.bytes)
+    const shut = () => this.#continuity.objection
+    const capacity = new Capacity(storageBytes, () => this.#tables.bytes, shut)
     const writer = new Writer(courier(new Slots(callerSlots, maxWaiting)), world, retryMs)
     this.#recorder = new Recorder({ ...stores, now })
     const exist = (call: AdminCall) => this.#comeIntoBeing(call)
@@ -175,11 +176,14 @@ export class Organisation extends DurableObject<Env> {
     if (!this.#tables.exist) return
     state.storage.transactionSync(() => this.#tables.migrate())
     this.#load()
-    this.#resume()
+    // With an archive it goes on once the two have been compared.
+    if (this.#continuity.open) this.#resume()
+    else void this.#mayWrite()
   }
 
-  /** Goes on with what was under way: at construction, and once a log may be written to that may not have been then. */
+  /** Goes on with what was under way, once the log may be written to. */
   #resume(): void {
+    if (!this.#tables.exist) return
     this.#chores.closeLost()
     this.#webhooks.dispatcher.wake()
     this.#agenda.arm()
@@ -209,14 +213,17 @@ export class Organisation extends DurableObject<Env> {
   // A caller's requests
 
   async describeToken(call: Call): Promise<Answer> {
+    await this.#mayWrite()
     return this.#road.describeToken(call)
   }
 
   async refused(call: RefusedCall): Promise<Answer> {
+    await this.#mayWrite()
     return this.#road.refused(call)
   }
 
   async read(call: ReadCall): Promise<Answer> {
+    await this.#mayWrite()
     return this.#road.read(call)
   }
 
@@ -225,10 +232,12 @@ export class Organisation extends DurableObject<Env> {
   }
 
   async update(call: Presented<UpdateCall | PatchCall>): Promise<Answer> {
+    await this.#mayWrite()
     return this.#road.update(call)
   }
 
   async receive(call: WebhookCall): Promise<Answer> {
+    await this.#mayWrite()
     return this.#webhooks.reception.receive(call)
   }
 
@@ -245,6 +254,7 @@ export class Organisation extends DurableObject<Env> {
   }
 
   async setSession(call: AdminCall, body: NewSession): Promise<Result<SessionView>> {
+    if (!(await this.#mayWrite())) return this.#unwritable()
     const probed = await this.#prober.tryOut(call, body, this.#tables.exist)
     if (!probed.ok) {
       await this.#commit(() => undefined)
@@ -295,7 +305,7 @@ export class Organisation extends DurableObject<Env> {
   /** Called hourly: reads the probe, and tells the directory how this organisation stands. */
   async lookAfter(origin: Origin): Promise<void> {
     if (!this.#tables.exist) return
-    await this.#evidence.look()
+    if (!(await this.#evidence.look())) return
     await this.#prober.look(origin)
     this.#chores.watchStorage()
     await this.#commit(() => undefined)
@@ -324,8 +334,10 @@ export class Organisation extends DurableObject<Env> {
     return true
   }
 
+  /** Whether the log may be written to, found out where that is not known yet. */
   async #mayWrite(): Promise<boolean> {
-    return this.#continuity.open || this.#continuity.again()
+    if (!this.#continuity.open) await this.#continuity.confirm().catch(() => {})
+    return this.#continuity.open
   }
 
   #unwritable(): ReturnType<typeof refuse> {
@@ -352,8 +364,9 @@ export class Organisation extends DurableObject<Env> {
 
   /** Does what is due. Never throws: after six failures the runtime would forget the alarm. */
   override async alarm(): Promise<void> {
-    if (!this.#road || !(await this.#mayWrite())) return this.ctx.storage.setAlarm(Date.now() + shutRetryMs)
-    for (const kind of this.#agenda.fired(Date.now())) {
+    const due = this.#agenda?.fired(Date.now())
+    if (!due || !(await this.#continuity.again())) return this.ctx.storage.setAlarm(Date.now() + shutRetryMs)
+    for (const kind of due) {
       try {
         await this.#chores.run(kind)
       } catch {

@@ -1,7 +1,7 @@
 /**
- * Owns that the log is held elsewhere: signed checkpoints go to the archive, with the segments that are finished, and to the
- * receiver of alerts; hourly where something changed, and at once where a restored older copy would do harm. What fails is
- * sent again, as the newest there is by then. No clock, no dice and no network of its own.
+ * Owns that the log is held elsewhere: signed checkpoints go to the archive, with the segments that are finished, and then to the
+ * receiver of alerts; hourly where something changed, and at once where a restored older copy would do harm. What fails at
+ * either is sent there again, as the newest there is by then. No clock, no dice and no network of its own.
  */
 import { pauseMs } from '../upstream/backoff.ts'
 import type { Message, Reception } from '../upstream/post.ts'
@@ -9,24 +9,25 @@ import { type Archive, type Segment, segmentLevel, segmentRecords } from './arch
 import type { ArchiveTable } from './archive-table.ts'
 import type { Continuity } from './continuity.ts'
 import type { World } from './courier.ts'
-import type { LogName, Notary } from './notary.ts'
+import type { Notary } from './notary.ts'
 import type { Entry, Event } from './record.ts'
 import type { Desk } from './recorder.ts'
-import { root } from './tree.ts'
+import { leafHash, root } from './tree.ts'
 
-/** In times the backoff's base: an hour, and 5 s between what goes out at once. */
+/** In times the backoff's base: an hour; 10 min after a change that the platform makes by itself; 5 s between what goes out at once. */
 const hourly = 14_400
+const soon = 2_400
 const atOnceEvery = 20
 /** A run gives segments to the archive for so long, in times the backoff's base, and then lets others go first. */
-const patience = 40
+const patience = 4
 
-/** What a restored older copy would undo: a token or a secret would be valid again, a session be back. */
+/** What a restored older copy would undo: a token or a secret would be valid again, a hook do more, a session be back. */
 const urgent: readonly Event[] = [
   'token.revoked',
   'token.rotated',
   'session.set',
-  'session.rotated',
   'session.deleted',
+  'hook.changed',
   'hook.rotated',
   'hook.deleted',
   'fork.acknowledged',
@@ -43,12 +44,25 @@ export interface Press extends Desk {
   retryMs: number
 }
 
+/** A checkpoint, as it goes out. */
+interface Issue {
+  organisationId: string
+  size: number
+  root: Uint8Array
+  text: string
+}
+
 export class Publication {
   readonly #on: Press
-  #tries = 0
   #lastRunAt = 0
-  /** Whether a record that has come since the run began must go out at once. */
-  #pressing = false
+  /** When the first record that came since the run began must go out, if one did. */
+  #wantedAt: number | undefined
+  /** How often each of the two has failed in a row. */
+  #archiveTries = 0
+  #tellTries = 0
+  #tellAt = 0
+  #toldSize = 0
+  #isDamageTold = false
 
   constructor(press: Press) {
     this.#on = press
@@ -56,16 +70,13 @@ export class Publication {
 
   /** Takes a record that is queued. */
   heed({ event }: Pick<Entry, 'event'>, _seq: number, timeMs: number): void {
-    if (!this.#on.archive && !this.#on.tell) return
-    if (urgent.includes(event)) this.#pressing = true
-    this.#on.agenda.noLaterThan('checkpoints', this.#next(timeMs))
-  }
-
-  #next(nowMs: number): number {
-    const { retryMs } = this.#on
-    return this.#pressing
-      ? Math.max(nowMs, this.#lastRunAt + atOnceEvery * retryMs)
-      : nowMs + hourly * retryMs
+    const { archive, tell, retryMs, agenda } = this.#on
+    if (!archive && !tell) return
+    const at = urgent.includes(event)
+      ? Math.max(timeMs, this.#lastRunAt + atOnceEvery * retryMs)
+      : timeMs + (event === 'session.rotated' ? soon : hourly) * retryMs
+    this.#wantedAt = Math.min(at, this.#wantedAt ?? at)
+    agenda.noLaterThan('checkpoints', at)
   }
 
   /** Called hourly: makes due what was not, as with an archive that was bound since. */
@@ -77,54 +88,57 @@ export class Publication {
 
   /** Sends the newest checkpoint, and says when to send another. */
   async run(): Promise<void> {
-    const { queue, agenda, log, world, retryMs, table, tables, archive } = this.#on
+    const { agenda, world, retryMs, archive, continuity } = this.#on
     this.#lastRunAt = world.now()
-    this.#pressing = false
-    const again = world.now() + pauseMs(this.#tries + 1, retryMs, world.random())
+    this.#wantedAt = undefined
     // For a crash in what follows.
-    agenda.set('checkpoints', again)
-    const organisation = tables.organisation()
-    if (organisation) this.#on.notary.noticeKey({ organisationId: organisation.id })
+    agenda.set('checkpoints', world.now() + hourly * retryMs)
+    const issue = await this.#issue()
+    if (!issue) return agenda.done('checkpoints')
+    const archived = archive ? await this.#archive(issue, archive) : 'done'
+    // Not where the archive knows another log: two must not go out under one name.
+    const told = continuity.open && (await this.#tell(issue))
+    this.#archiveTries = archived === 'failed' ? this.#archiveTries + 1 : 0
+    const now = world.now()
+    const due: number[] = this.#wantedAt === undefined ? [] : [this.#wantedAt]
+    if (archived === 'more') due.push(now)
+    if (archived === 'failed') due.push(now + pauseMs(this.#archiveTries, retryMs, world.random()))
+    if (!told) due.push(Math.max(now + atOnceEvery * retryMs, this.#tellAt))
+    if (due.length > 0) agenda.set('checkpoints', Math.min(...due))
+    else agenda.done('checkpoints')
+  }
+
+  /** A checkpoint of what is durable; undefined without a host, which is a part of the log's name: whoever sets a session brings one. */
+  async #issue(): Promise<Issue | undefined> {
+    const { queue, log, table, tables, notary } = this.#on
+    const organisationId = tables.organisation()?.id
+    if (organisationId === undefined) return undefined
+    notary.noticeKey({ organisationId })
     const { size } = log
     const top = root(log.tree)
     await queue.committed()
     const { host } = table.get()
-    // Without a host the log has no name to be signed under: the next admin's call brings one.
-    if (!organisation || host === null) return agenda.done('checkpoints')
-    const name = { organisationId: organisation.id, host }
-    const text = this.#on.notary.sign(name, size, top)
-    const [archived, told] = await Promise.all([
-      archive ? this.#archive(name, size, top, text) : 'done',
-      this.#tell(name, size, top, text),
-    ])
-    if (archived === 'failed' || !told) {
-      this.#tries++
-      if (this.#pressing) agenda.noLaterThan('checkpoints', this.#next(world.now()))
-      return
-    }
-    this.#tries = 0
-    if (archived === 'more') agenda.set('checkpoints', world.now())
-    else if (log.size > size) agenda.set('checkpoints', this.#next(world.now()))
-    else agenda.done('checkpoints')
+    if (host === null) return undefined
+    const text = notary.sign({ organisationId, host }, size, top)
+    return { organisationId, size, root: top, text }
   }
 
   /** The segments come first: what a checkpoint covers and the object may lose is then there. */
   async #archive(
-    { organisationId }: LogName,
-    size: number,
-    top: Uint8Array,
-    text: string,
+    { organisationId, size, root: top, text }: Issue,
+    archive: Archive,
   ): Promise<'done' | 'more' | 'failed'> {
     const { queue, agenda, table, continuity, world, retryMs } = this.#on
-    const archive = this.#on.archive as Archive
     const endsAt = world.now() + patience * retryMs
     const finished = Math.floor(size / segmentRecords)
     try {
       let { segments } = table.get()
       const given = segments
-      for (; segments < finished && world.now() < endsAt; segments++) {
-        await archive.keepSegment(organisationId, this.segment(segments))
-        const count = segments + 1
+      while (segments < finished && (segments === given || world.now() < endsAt)) {
+        const segment = this.segment(segments)
+        if (!segment) break
+        await archive.keepSegment(organisationId, segment)
+        const count = ++segments
         queue.add(() => table.putSegments(count))
       }
       if (segments > given) agenda.noLaterThan('retention', world.now())
@@ -132,31 +146,59 @@ export class Publication {
       if (!(await continuity.advance(text, archive))) return 'failed'
       queue.add(() => table.putCheckpointed(size))
       await queue.committed()
-      return segments < finished ? 'more' : 'done'
+      return segments < finished && segments > given ? 'more' : 'done'
     } catch {
       return 'failed'
     }
   }
 
-  /** Segment number `index`, from 0. */
-  segment(index: number): Segment {
+  /**
+   * Segment number `index` of the log, from 0. Undefined where its bytes are not those that were recorded: they must not be archived
+   * under the name of those.
+   */
+  segment(index: number): Segment | undefined {
+    const { tables, table } = this.#on
     const last = (index + 1) * segmentRecords
-    return {
-      first: last - segmentRecords + 1,
-      node: this.#on.tables.nodeHash(last, segmentLevel),
-      ndjson: this.#on.table.ndjson(last - segmentRecords, last),
+    const first = last - segmentRecords + 1
+    const records = table.records(first, last)
+    for (const [at, record] of records.entries()) {
+      if (Buffer.compare(leafHash(record), tables.nodeHash(first + at, 0)) === 0) continue
+      this.#tellDamage(first + at)
+      return undefined
     }
+    const ndjson = records.map(record => `${record}\n`).join('')
+    return { first, node: tables.nodeHash(last, segmentLevel), ndjson }
   }
 
-  async #tell({ organisationId }: LogName, size: number, top: Uint8Array, text: string): Promise<boolean> {
-    const { tell, table } = this.#on
-    if (!tell || size === 0) return true
-    const type = 'audit.checkpoint'
-    // Of the last record that it covers, so that a message that is sent again is the same.
-    const timestamp = new Date(table.timeOf(size)).toISOString()
-    const data = { organisationId, size, root: Buffer.from(top).toString('base64'), checkpoint: text }
-    const id = `${organisationId}.${size}.${type}`
-    const reception = await tell({ id, body: JSON.stringify({ type, timestamp, data }) })
+  /** Once in an object's life. */
+  #tellDamage(seq: number): void {
+    if (this.#isDamageTold) return
+    this.#isDamageTold = true
+    void this.#send('audit.damaged', `${seq}`, this.#on.world.now(), { seq })
+  }
+
+  /** Sends a checkpoint that has not been sent; false where it has to be tried again. */
+  async #tell({ size, root: top, text }: Issue): Promise<boolean> {
+    const { table, world, retryMs } = this.#on
+    if (size <= this.#toldSize) return true
+    if (world.now() < this.#tellAt) return false
+    // The time of the last record that it covers, so that a message that is sent again is the same.
+    const data = { size, root: Buffer.from(top).toString('base64'), checkpoint: text }
+    const told = await this.#send('audit.checkpoint', `${size}`, table.timeOf(size), data)
+    this.#tellTries = told ? 0 : this.#tellTries + 1
+    if (told) this.#toldSize = size
+    else this.#tellAt = world.now() + pauseMs(this.#tellTries, retryMs, world.random())
+    return told
+  }
+
+  /** True where it arrived, or there is no receiver. */
+  async #send(type: string, name: string, timeMs: number, about: object): Promise<boolean> {
+    const { tell, tables } = this.#on
+    if (!tell) return true
+    const organisationId = tables.organisation()?.id as string
+    const timestamp = new Date(timeMs).toISOString()
+    const body = JSON.stringify({ type, timestamp, data: { organisationId, ...about } })
+    const reception = await tell({ id: `${organisationId}.${name}.${type}`, body })
     return reception !== undefined && reception.status >= 200 && reception.status < 300
   }
 }

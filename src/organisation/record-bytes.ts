@@ -29,18 +29,25 @@ export class RecordBytes {
     return record === undefined ? undefined : (await this.fill([{ seq, record }]))[0]?.record
   }
 
-  /** The same rows, each with its record's exact string. Throws ArchiveError. */
-  async fill<T extends Row>(rows: T[]): Promise<T[]> {
+  /**
+   * The same rows, each with its record's exact string; only so many of them as lie in `most` segments of the archive. Throws
+   * ArchiveError.
+   */
+  async fill<T extends Row>(rows: T[], most = Number.POSITIVE_INFINITY): Promise<T[]> {
     if (rows.every(({ record }) => record !== droppedRecord)) return rows
     const filled: T[] = []
+    let reads = 0
     for (const row of rows) {
-      filled.push(row.record === droppedRecord ? { ...row, record: await this.#archived(row.seq) } : row)
+      if (row.record === droppedRecord) {
+        if (this.#read?.first !== firstOf(row.seq) && ++reads > most) break
+        filled.push({ ...row, record: await this.#archived(row.seq) })
+      } else filled.push(row)
     }
     return filled
   }
 
   async #archived(seq: number): Promise<string> {
-    const first = seq - ((seq - 1) % segmentRecords)
+    const first = firstOf(seq)
     if (this.#read?.first !== first) this.#read = { first, lines: await this.#lines(first) }
     const record = this.#read.lines[seq - first]
     const leaf = this.#tables.nodeHash(seq, 0)
@@ -62,3 +69,8 @@ export class RecordBytes {
 /** What a reader is told where the archive does not give the bytes of old records. */
 export const archiveUnreadable =
   'The archive, which alone holds records as old as these, cannot be read, or holds other bytes than were recorded.'
+
+/** The first record of the segment that a record is in. */
+function firstOf(seq: number): number {
+  return seq - ((seq - 1) % segmentRecords)
+}

@@ -69,9 +69,9 @@ export class Recorder {
     return this.answer({ ...about(call), event, actor, reason: reasonOf(refusal), fields }, answer)
   }
 
-  /** False where the organisation does not exist, or this minute has its refusals on record. */
+  /** False where the organisation does not exist, nothing may be written, or this minute has its refusals on record. */
   mayRecordRefusal(): boolean {
-    if (!this.#on.tables.exist) return false
+    if (!this.#on.tables.exist || !this.#on.queue.open) return false
     if (this.#denials.admit(this.#on.now())) return true
     this.#on.agenda.noLaterThan('denials', this.#denials.dueAt)
     return false

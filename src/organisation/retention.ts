@@ -8,7 +8,7 @@ import type { Desk } from './recorder.ts'
 
 const dayMs = 86_400_000
 /** In times the backoff's base: how long a run drops before it lets others go first, and the pause where it could not. */
-const patience = 40
+const patience = 4
 const hourly = 14_400
 
 /** What it drops from. */
@@ -17,8 +17,8 @@ export interface Stock extends Desk {
   archive: Archive | undefined
   /** Undefined keeps everything. */
   retentionDays: number | undefined
-  /** Segment number `index` of the log, from 0, with its bytes. */
-  segment: (index: number) => Segment
+  /** Segment number `index` of the log, from 0; undefined where its bytes are not those that were recorded. */
+  segment: (index: number) => Segment | undefined
   retryMs: number
 }
 
@@ -59,6 +59,7 @@ export class Retention {
     const archive = this.#on.archive as Archive
     const organisationId = this.#on.tables.organisation()?.id as string
     const segment = this.#on.segment(index)
+    if (!segment) return false
     try {
       if (await archive.holdsSegment(organisationId, segment)) return true
       await archive.keepSegment(organisationId, segment)
@@ -68,7 +69,7 @@ export class Retention {
     }
   }
 
-  /** When the next segment may go; undefined where none waits. What is under way or to be told of is kept. */
+  /** When the next segment may go; undefined where none waits. What is under way, looked into or to be told of is kept. */
   #nextAt(): number | undefined {
     const { archive, retentionDays, table, log, now } = this.#on
     if (!archive || retentionDays === undefined) return undefined
@@ -76,7 +77,7 @@ export class Retention {
     const last = dropped + segmentRecords
     if (last > segments * segmentRecords) return undefined
     const at = table.timeOf(last) + retentionDays * dayMs
-    const needed = Math.min(log.openAttempts[0] ?? last + 1, table.firstToTell() ?? last + 1)
+    const needed = Math.min(log.openAttempts[0] ?? last + 1, table.firstNeeded() ?? last + 1)
     return needed <= last ? Math.max(at, now() + dayMs) : at
   }
 }

@@ -79,10 +79,11 @@ export function openCheckpoint(
 ): Checkpoint | { problem: string } {
   const opened = openNote(note, keys)
   if ('problem' in opened) return opened
-  const [origin = '', decimal = '', encoded = ''] = opened.text.split('\n')
+  // Three lines: this gateway writes no extensions, so more of them are not its own.
+  const [origin = '', decimal = '', encoded = '', ...more] = opened.text.split('\n')
   const size = /^(0|[1-9]\d{0,15})$/.test(decimal) ? Number(decimal) : Number.NaN
   const root = fromBase64(encoded)
-  if (origin === '' || !Number.isSafeInteger(size) || root?.byteLength !== 32) {
+  if (more.join() !== '' || origin === '' || !Number.isSafeInteger(size) || root?.byteLength !== 32) {
     return { problem: 'is a signed note, but no checkpoint' }
   }
   // One key signs the logs of one host: it must not vouch for a log of another.

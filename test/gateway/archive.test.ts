@@ -240,7 +240,7 @@ test('a restored older copy of the storage is refused until an admin acknowledge
   expect(alert.body.data).toEqual({ organisationId: made.id, log: fork.log, archive: fork.archive })
   expect(await newest(made)).toEqual(known)
 
-  // Neither an auditor nor a wrong digest nor a restart lets it go on.
+  // Neither a wrong digest nor a restart nor an hour lets it go on.
   const wrong = await archiveOf(made, 'POST', '/acknowledge', { sha256: sha256('another') })
   expect([wrong.status, wrong.json.fields[0].field]).toEqual([400, 'sha256'])
   await gateway.restart()
