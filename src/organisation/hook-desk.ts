@@ -6,30 +6,28 @@ import { RpcTarget } from 'cloudflare:workers'
 import { holdsToken, withoutTokens } from '../auth/token.ts'
 import { verifySignature } from '../auth/webhook-signature.ts'
 import { ok, type Result, refuse, tokenInBody } from '../errors.ts'
-import { parseEvent } from '../update/webhook-mapping.ts'
+import { parseEvent } from '../update/event.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import { type DeliveryView, viewDelivery } from './deliveries.ts'
 import type { DeliveryStore } from './delivery-store.ts'
+import { definitionErrors, mapFor } from './hook-mapping.ts'
 import type { HookStore } from './hook-store.ts'
 import type { DeliveryFilter } from './hook-table.ts'
 import {
   changeDefinition,
-  definitionErrors,
   definitionOf,
-  type HookChange,
   type HookDefinition,
   type HookRow,
   type HookView,
   isSecretFor,
-  mapFor,
   maxHooks,
-  type NewHook,
   rotateHook,
   secretFrom,
   viewHook,
 } from './hooks.ts'
 import type { AdminCall } from './messages.ts'
+import type { HookChange, NewHook } from './new-hook.ts'
 import { forHook, type Reception, withoutSecrets } from './reception.ts'
 import { byAdmin } from './record.ts'
 import type { Publishing } from './token-desk.ts'

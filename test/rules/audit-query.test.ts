@@ -1,7 +1,8 @@
 /** Checks what may be asked of the audit log, field by field, and what a query string becomes. */
 import { expect, test } from 'vitest'
 import * as z from 'zod/mini'
-import { auditQuery, filterShown, parseAuditQuery } from '../../src/organisation/audit-query.ts'
+import { auditQuery } from '../../src/organisation/audit-parameters.ts'
+import { filterShown, parseAuditQuery } from '../../src/organisation/audit-query.ts'
 import { fieldErrors } from '../../src/update/connection-version.ts'
 
 test.each<[object, object]>([

@@ -6,15 +6,13 @@ import {
   definitionOf,
   type HookDefinition,
   type HookRow,
-  hookChange,
   isSecretFor,
-  newHook,
   rotateHook,
   scopeOfHook,
   secretFrom,
-  secretRotation,
   viewHook,
 } from '../../src/organisation/hooks.ts'
+import { hookChange, newHook, secretRotation } from '../../src/organisation/new-hook.ts'
 
 const now = Date.parse('2026-11-24T09:30:00Z')
 const wanted = {

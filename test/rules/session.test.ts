@@ -2,10 +2,10 @@
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
 import { Secret } from '../../src/crypto.ts'
+import { newSession } from '../../src/organisation/new-session.ts'
 import {
   cookieHeaderOf,
   cookiesOf,
-  newSession,
   openSession,
   rotateCookies,
   type SessionRow,

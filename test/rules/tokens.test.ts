@@ -1,16 +1,8 @@
 /** Checks the life of a stored token: what an admin may ask for, what row that makes, and what is shown of it when. */
 import { expect, test } from 'vitest'
 import * as z from 'zod/mini'
-import {
-  createToken,
-  instant,
-  type NewToken,
-  newToken,
-  rotateToken,
-  rotation,
-  type TokenRow,
-  viewToken,
-} from '../../src/organisation/tokens.ts'
+import { type NewToken, newToken, rotation } from '../../src/organisation/new-token.ts'
+import { createToken, instant, rotateToken, type TokenRow, viewToken } from '../../src/organisation/tokens.ts'
 import { fieldErrors } from '../../src/update/connection-version.ts'
 
 const now = Date.parse('2026-03-01T12:00:00Z')

@@ -2,7 +2,8 @@
  * Owns how the timeline's form and links narrow the log: from a query string to a checked query, and back to a link. A field
  * that was left empty is not a filter, and a time without an offset is UTC, as browsers send it.
  */
-import { type AuditQuery, auditQuery, parseAuditQuery } from '../../organisation/audit-query.ts'
+import { auditQuery } from '../../organisation/audit-parameters.ts'
+import { type AuditQuery, parseAuditQuery } from '../../organisation/audit-query.ts'
 import { fieldErrors } from '../../update/connection-version.ts'
 
 /** The fields of the form, and `before`, by which its pages follow one another. */
