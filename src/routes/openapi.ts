@@ -58,13 +58,13 @@ export function openapi(): Json {
       schemas: {
         ConnectionVersion: schema(connectionVersion),
         MergePatch: { type: 'object', description: 'RFC 7396, over a ConnectionVersion' },
-        NewToken: schema(newToken),
-        Rotation: schema(rotation),
-        NewSession: schema(newSession),
-        NewHook: schema(newHook),
-        HookChange: schema(hookChange),
-        SecretRotation: schema(secretRotation),
-        Sample: schema(sample),
+        NewToken: schema(newToken()),
+        Rotation: schema(rotation()),
+        NewSession: schema(newSession()),
+        NewHook: schema(newHook()),
+        HookChange: schema(hookChange()),
+        SecretRotation: schema(secretRotation()),
+        Sample: schema(sample()),
         Event: { description: 'Whatever the sender sends: at most 1 MiB of JSON' },
         Problem: {
           type: 'object',
@@ -113,7 +113,7 @@ function paths(): Json {
   const list = operation('admin', readers)
   const audit = operation('audit', readers)
   const meta = operation('meta', [])
-  const page = query(listQuery)
+  const page = query(listQuery())
   return {
     [version]: {
       get: op('getVersion', 'Read a version', version, { 200: held }),
@@ -211,7 +211,7 @@ function paths(): Json {
             },
           },
         },
-        { parameters: query(auditQuery) },
+        { parameters: query(auditQuery()) },
       ),
     },
     [`${organisation}/audit/checkpoint`]: {
@@ -230,7 +230,7 @@ function paths(): Json {
         'That the log begins with what it was',
         organisation,
         { 200: json('from, to and proof (RFC 6962, section 2.1.2)') },
-        { parameters: query(consistencyQuery) },
+        { parameters: query(consistencyQuery()) },
       ),
     },
     [`${organisation}/audit/{seq}`]: {
@@ -242,7 +242,7 @@ function paths(): Json {
         'That the log holds a record',
         `${organisation}/{seq}`,
         { 200: json('seq, size, leaf and proof (RFC 6962, section 2.1.1)') },
-        { parameters: query(proofQuery) },
+        { parameters: query(proofQuery()) },
       ),
     },
     '/audit/key': {
@@ -298,7 +298,7 @@ function hooks(): Json {
         'What a hook was sent',
         hook,
         { 200: json('A page, newest first') },
-        { parameters: query(deliveryQuery) },
+        { parameters: query(deliveryQuery()) },
       ),
     },
     [delivery]: {

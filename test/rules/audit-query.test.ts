@@ -26,7 +26,7 @@ test.each<[object, object]>([
     { event: 'read.*', outcome: 'denied', limit: 5, after: 1, before: 9 },
   ],
 ])('%j is taken', (query, expected) => {
-  expect(parseAuditQuery(z.parse(auditQuery, query))).toEqual(expected)
+  expect(parseAuditQuery(z.parse(auditQuery(), query))).toEqual(expected)
 })
 
 test.each<[string, object]>([
@@ -70,7 +70,7 @@ test.each<[string, object]>([
   ['before', { before: '0x10' }],
   ['order', { order: 'asc' }],
 ])('%s is named for %j', (field, query) => {
-  const { error } = z.safeParse(auditQuery, query)
+  const { error } = z.safeParse(auditQuery(), query)
   expect(error && [...new Set(fieldErrors(error).map(each => each.field))]).toEqual([field])
 })
 

@@ -32,7 +32,7 @@ export function readFilters(search: URLSearchParams): Asked {
     const local = /^(\d{4}-\d\d-\d\dT\d\d:\d\d)(:\d\d(?:\.\d+)?)?$/.exec(whole[name] ?? '')
     if (local) whole[name] = `${local[1]}${local[2] ?? ':00'}Z`
   }
-  const parsed = auditQuery.safeParse({ ...whole, limit: String(pageLength) })
+  const parsed = auditQuery().safeParse({ ...whole, limit: String(pageLength) })
   return parsed.success
     ? { filters, query: parseAuditQuery(parsed.data), wrong: [] }
     : { filters, query: undefined, wrong: fieldErrors(parsed.error) }
