@@ -44,7 +44,7 @@ export function pages() {
 
   pages.use(configured(), guarded(), onlyReading())
 
-  pages.get(stylesheetPath, c => {
+  pages.get(stylesheetPath(), c => {
     return c.body(stylesheet, 200, {
       'Content-Type': 'text/css; charset=utf-8',
       'Cache-Control': 'public, max-age=31536000, immutable',
