@@ -22,6 +22,10 @@ export interface Config {
   sealingKeys: readonly [Secret, ...Secret[]]
   /** Signs checkpoints of the logs. */
   signingKey: SigningKey
+  /** Holds the audit logs a second time. */
+  archive: R2Bucket | undefined
+  /** After how many days an object drops the bytes of records that the archive holds; undefined keeps them. */
+  retentionDays: number | undefined
   /** Where alerts go, and what signs them. The URL's path may be as good as a password. */
   alerts: { url: Secret; secret: Secret } | undefined
   directory: Env['DIRECTORY']
@@ -105,6 +109,8 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
   let organisations = binding<Env['ORGANISATION']>('ORGANISATION')
   let directory = binding<Env['DIRECTORY']>('DIRECTORY')
   const addressLimit = binding<Env['ADDRESS_LIMIT']>('ADDRESS_LIMIT')
+  const archive = (env.AUDIT_ARCHIVE ?? '') === '' ? undefined : binding<R2Bucket>('AUDIT_ARCHIVE')
+  const retentionDays = optional('AUDIT_RETENTION_DAYS', wholeNumber('days', 1, 36_500))
   if (failing.length === 0 && jurisdiction) {
     try {
       organisations = organisations.jurisdiction(jurisdiction)
@@ -123,6 +129,8 @@ export function parseConfig(env: Record<string, unknown>): ConfigResult {
       auditors,
       sealingKeys: previousKey ? [sealingKey, previousKey] : [sealingKey],
       signingKey,
+      archive,
+      retentionDays,
       alerts: url && secret && { url, secret },
       organisations,
       directory,

@@ -31,7 +31,7 @@ export type Refusal =
   | { code: 'body-too-large'; limitBytes: number }
   | { code: 'upstream-rejected'; status: number; upstream: PlatformError }
   | { code: 'upstream-invalid-response'; detail: string }
-  | { code: 'session-rejected' | 'audit-unavailable'; detail?: string }
+  | { code: 'session-rejected' | 'audit-unavailable'; detail?: string | undefined }
   | { code: 'delivery-conflict'; detail: string }
   | { code: 'not-configured'; failing: readonly string[] }
   | {

@@ -20,6 +20,7 @@ const told: readonly Event[] = [
   'update.reconciled',
   'admin.denied',
   'key.changed',
+  'fork.acknowledged',
   'storage.high',
   'webhook.dead',
 ]
@@ -39,6 +40,7 @@ const shown = [
   'token',
   'session',
   'key',
+  'fork',
   'storage',
   'delivery',
 ]

@@ -7,7 +7,7 @@ import type { Intent } from '../update/writable.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import { closes, type Entry, recordString } from './record.ts'
 import type { RecordRow, Tables } from './tables.ts'
-import { append, emptyTree, type Frontier, frontierPlaces, leafHash } from './tree.ts'
+import { append, emptyTree, type Frontier, leafHash, treeOf } from './tree.ts'
 
 /** A record as its writer knows it. `receipt` is `<seq>:<leaf hash, hex>`. */
 export interface Written {
@@ -38,10 +38,7 @@ export class AuditLog {
   load(): void {
     const last = this.#tables.lastRecord()
     const size = last?.seq ?? 0
-    this.#tree = {
-      size,
-      hashes: frontierPlaces(size).map(({ seq, level }) => this.#tables.nodeHash(seq, level)),
-    }
+    this.#tree = treeOf((seq, level) => this.#tables.nodeHash(seq, level), size)
     this.#timeMs = last?.time ?? 0
     this.#open = new Set(last ? this.#tables.openAttempts(last.openFrom) : [])
   }

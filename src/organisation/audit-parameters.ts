@@ -1,4 +1,4 @@
-/** Owns the query strings by which the audit log is asked, as schemas that are built when they are called for. Never reads the log. */
+/** Owns what is sent to ask of the audit log, as schemas that are built when they are called for. Never reads the log. */
 import * as z from 'zod/mini'
 
 function instant() {
@@ -49,4 +49,11 @@ export function proofQuery() {
 /** The query string of `GET …/audit/consistency`. */
 export function consistencyQuery() {
   return z.strictObject({ from: count(), to: z.optional(count()) })
+}
+
+/** The body of `POST …/audit/archive/acknowledge`: the digest of what the archive holds instead of this log. */
+export function acknowledgement() {
+  return z.strictObject({
+    sha256: z.string().check(z.regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits in lower case')),
+  })
 }

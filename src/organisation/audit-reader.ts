@@ -1,7 +1,8 @@
 /**
- * Owns reading the log: a page, one record, an export. Gives out the exact strings that were hashed; never writes.
+ * Owns reading the log: a page, an export. Gives out the exact strings that were hashed, wherever they lie; never writes.
  */
 import type { AuditFilter, AuditQuery } from './audit-query.ts'
+import type { RecordBytes, Row } from './record-bytes.ts'
 import type { Stretch } from './record-search.ts'
 import type { Tables } from './tables.ts'
 
@@ -15,11 +16,21 @@ export interface AuditPage {
   next: number | null
 }
 
-/** Fewer than asked for, or none, with a `next`, is what a page holds that has looked at all that one page may. */
-export function auditPage(tables: Tables, query: AuditQuery): AuditPage {
+/**
+ * Fewer than asked for, or none, with a `next`, is what a page holds that has looked at all that one page may. Throws
+ * ArchiveError where bytes that the archive holds cannot be had.
+ */
+export async function auditPage(tables: Tables, bytes: RecordBytes, query: AuditQuery): Promise<AuditPage> {
+  const { rows, next } = pageRows(tables, query)
+  const records = await bytes.fill(rows)
+  return { records: records.map(({ record }) => record), next }
+}
+
+/** The same as its rows, in which the bytes of old records may have been dropped. */
+export function pageRows(tables: Tables, query: AuditQuery): { rows: Row[]; next: number | null } {
   const { limit = 100, after = 0, before = Number.MAX_SAFE_INTEGER, ...filter } = query
-  if (!tables.exist) return { records: [], next: null }
-  const found: { seq: number; record: string }[] = []
+  if (!tables.exist) return { rows: [], next: null }
+  const found: Row[] = []
   let rest = tables.search.narrow(filter, { after, before })
   let looked = 0
   while (rest && looked < maxLooked && found.length <= limit) {
@@ -31,7 +42,7 @@ export function auditPage(tables: Tables, query: AuditQuery): AuditPage {
   }
   const page = found.slice(0, limit)
   const next = found.length > limit ? page.at(-1)?.seq : rest?.before
-  return { records: page.map(({ record }) => record), next: next ?? null }
+  return { rows: page, next: next ?? null }
 }
 
 /**
@@ -41,6 +52,7 @@ export function auditPage(tables: Tables, query: AuditQuery): AuditPage {
  */
 export function auditExport(
   tables: Tables,
+  bytes: RecordBytes,
   query: AuditQuery,
   size: number,
   pause: () => Promise<void>,
@@ -48,7 +60,7 @@ export function auditExport(
   const { limit: _, after = 0, before = Number.MAX_SAFE_INTEGER, ...filter } = query
   const end = Math.min(before, size + 1)
   const stretch = tables.exist ? tables.search.narrow(filter, { after, before: end }) : undefined
-  return streamOf(exportPages(tables, filter, stretch, pause))
+  return streamOf(exportPages(tables, bytes, filter, stretch, pause))
 }
 
 /** Texts as a stream of bytes, each made when the reader asks for it. */
@@ -70,6 +82,7 @@ export function streamOf(
 
 async function* exportPages(
   tables: Tables,
+  bytes: RecordBytes,
   filter: AuditFilter,
   stretch: Stretch | undefined,
   pause: () => Promise<void>,
@@ -78,7 +91,8 @@ async function* exportPages(
     const most = Number.MAX_SAFE_INTEGER
     const next = tables.search.next(filter, rest, 'asc', { size: exportStretch, most })
     rest = next.rest
-    if (next.found.length > 0) yield next.found.map(({ record }) => `${record}\n`).join('')
+    const found = await bytes.fill(next.found)
+    if (found.length > 0) yield found.map(({ record }) => `${record}\n`).join('')
     else await pause()
   }
   return undefined

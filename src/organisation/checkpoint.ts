@@ -35,6 +35,12 @@ export function checkpoint(
   return `${text}\n— ${name} ${signature.toString('base64')}\n`
 }
 
+/** The size and root (base64) that a checkpoint speaks of; undefined for what is none. Says nothing of its signature. */
+export function readCheckpoint(text: string): { size: number; root: string } | undefined {
+  const [, size, root] = /^.+\n(0|[1-9]\d{0,14})\n([A-Za-z0-9+/]{43}=)\n(?:.+\n)*\n— /.exec(text) ?? []
+  return size === undefined || root === undefined ? undefined : { size: Number(size), root }
+}
+
 /** The first four bytes of SHA-256(name ‖ "\n" ‖ 0x01 ‖ public key). */
 function keyId(name: string, publicKey: Uint8Array): Uint8Array {
   return sha256(`${name}\n`, new Uint8Array([ed25519]), publicKey).subarray(0, 4)

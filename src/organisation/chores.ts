@@ -8,6 +8,7 @@ import type { AuditLog } from './audit-log.ts'
 import type { Capacity } from './capacity.ts'
 import type { Summary } from './directory.ts'
 import type { Dispatcher } from './dispatcher.ts'
+import type { Evidence } from './evidence.ts'
 import type { Idempotency } from './idempotency.ts'
 import { gateway, lostOutcome } from './record.ts'
 import type { Recorder } from './recorder.ts'
@@ -38,6 +39,7 @@ export interface Household {
   attempts: Attempts
   recorder: Recorder
   watch: Watch
+  evidence: Evidence
   dispatcher: Dispatcher
   /** Has the alarm's own slot. */
   inspector: Writer
@@ -79,6 +81,9 @@ export class Chores {
         return this.publish()
       case 'deliveries':
         return this.#on.dispatcher.start()
+      case 'checkpoints':
+      case 'retention':
+        return this.#on.evidence[kind].run()
       case 'expiries':
       case 'alerts':
         return this.#on.watch[kind].run()

@@ -9,6 +9,13 @@ export interface Storage {
   sync(): Promise<void>
 }
 
+/** What says whether anything may be written at all. */
+export interface Gate {
+  readonly open: boolean
+  /** Resolves once it is open; throws where it stays shut. */
+  confirm(): Promise<void>
+}
+
 /** The batch that a write was in is not durable. */
 export class CommitError extends Error {}
 
@@ -23,17 +30,27 @@ export class CommitQueue {
   readonly #storage: Storage
   readonly #defer: (run: () => void) => void
   readonly #onFailure: () => void
+  readonly #gate: Gate
   #batch: Batch | undefined
+  /** Where batches wait for the gate: the last of them. */
+  #waiting: Promise<void> | undefined
   #last: Promise<void> = Promise.resolve()
 
   /**
    * `defer` runs a function on a later turn of the event loop: late enough for concurrent requests to join, and no
-   * later. `onFailure` must read every cache anew: what it holds may be ahead of the storage.
+   * later. `onFailure` must read every cache anew: what it holds may be ahead of the storage. While the gate is shut, no
+   * batch is written.
    */
-  constructor(storage: Storage, defer: (run: () => void) => void, onFailure: () => void) {
+  constructor(
+    storage: Storage,
+    defer: (run: () => void) => void,
+    onFailure: () => void,
+    gate: Gate = { open: true, confirm: async () => {} },
+  ) {
     this.#storage = storage
     this.#defer = defer
     this.#onFailure = onFailure
+    this.#gate = gate
   }
 
   /** Queues a write. It is durable once a `committed()` that was asked for afterwards has resolved. */
@@ -56,10 +73,23 @@ export class CommitQueue {
     return this.#last
   }
 
+  /** One batch after the other, in the order in which they were queued, also where the gate opens in between. */
+  async #admitted(): Promise<void> {
+    const before = this.#waiting ?? Promise.resolve()
+    const turn = before.catch(() => {}).then(() => this.#gate.confirm())
+    this.#waiting = turn
+    try {
+      await turn
+    } finally {
+      if (this.#waiting === turn) this.#waiting = undefined
+    }
+  }
+
   async #flush(): Promise<void> {
     const batch = this.#batch as Batch
     this.#batch = undefined
     try {
+      if (!this.#gate.open || this.#waiting) await this.#admitted()
       // transactionSync: a plain run of statements would keep its first half when a later one throws.
       this.#storage.transactionSync(() => {
         for (const write of batch.writes) write()

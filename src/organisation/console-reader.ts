@@ -5,10 +5,12 @@
  */
 import { RpcTarget } from 'cloudflare:workers'
 import { ok, type Result, refuse } from '../errors.ts'
+import { ArchiveError } from './archive.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { AuditQuery } from './audit-query.ts'
-import { type AuditPage, auditPage } from './audit-reader.ts'
+import { type AuditPage, auditPage, pageRows } from './audit-reader.ts'
 import type { CommitQueue } from './commit-queue.ts'
+import type { Continuity } from './continuity.ts'
 import type { DeliveryView } from './deliveries.ts'
 import type { HookDesk } from './hook-desk.ts'
 import type { DeliveryFilter } from './hook-table.ts'
@@ -17,6 +19,7 @@ import type { ConsoleCall } from './messages.ts'
 import type { LogName, Notary, Receipt } from './notary.ts'
 import { type Day, type Failure, OutcomeTable } from './outcome-table.ts'
 import { byReader } from './record.ts'
+import { archiveUnreadable, type RecordBytes } from './record-bytes.ts'
 import type { SessionView } from './session.ts'
 import type { SessionStore } from './session-store.ts'
 import type { Tables } from './tables.ts'
@@ -30,6 +33,8 @@ export interface Overview {
   day: Day
   lastFailure: Failure | null
   page: AuditPage
+  /** Why nothing is written, where that is so. */
+  stopped: string | null
 }
 
 /** One record, with those that belong to the same attempt, its own included, oldest first. */
@@ -55,6 +60,8 @@ export interface Shelf {
   tokens: TokenStore
   hooks: HookDesk
   notary: Notary
+  bytes: RecordBytes
+  continuity: Continuity
   now: () => number
 }
 
@@ -76,12 +83,13 @@ export class ConsoleReader extends RpcTarget {
   }
 
   async overview(call: ConsoleCall, query: AuditQuery): Promise<Result<Overview | null>> {
-    const { session, tables, now } = this.#on
-    return this.#onRecord(call, () => ({
+    const { session, tables, bytes, continuity, now } = this.#on
+    return this.#onRecord(call, async () => ({
       session: session.view(),
       day: this.#outcomes.lastDay(now()),
       lastFailure: this.#outcomes.lastFailure(),
-      page: auditPage(tables, query),
+      page: await auditPage(tables, bytes, query),
+      stopped: continuity.objection ?? null,
     }))
   }
 
@@ -90,15 +98,17 @@ export class ConsoleReader extends RpcTarget {
   }
 
   async trail(call: ConsoleCall, seq: number): Promise<Result<Trail | null>> {
-    return this.#onRecord(call, () => {
-      const record = this.#on.tables.record(seq)
+    return this.#onRecord(call, async () => {
+      const { bytes } = this.#on
+      const record = await bytes.of(seq)
       if (record === undefined) return null
       const {
         event,
         attempt = event === 'update.attempted' ? seq : undefined,
         requestId,
       } = JSON.parse(record)
-      const together = attempt === undefined ? [] : this.#outcomes.ofAttempt(attempt, requestId)
+      const rows = attempt === undefined ? [] : this.#outcomes.ofAttempt(attempt, requestId)
+      const together = (await bytes.fill(rows)).map(row => row.record)
       return { record, leaf: leafHash(record), attempt: together }
     })
   }
@@ -131,7 +141,7 @@ export class ConsoleReader extends RpcTarget {
   }
 
   async #onRecord<T>(call: ConsoleCall, read: () => T | Promise<T>): Promise<Result<T | null>> {
-    const { tables, queue, log, now } = this.#on
+    const { tables, queue, log, continuity, now } = this.#on
     // A guessed id stores nothing.
     if (!tables.exist) return ok(null)
     const login = `${call.reader.role} ${call.reader.name} ${call.loggedInAt}`
@@ -143,17 +153,23 @@ export class ConsoleReader extends RpcTarget {
     try {
       await queue.committed()
     } catch {
-      return refuse({ code: 'audit-unavailable' })
+      return refuse({ code: 'audit-unavailable', detail: continuity.objection })
     }
     if (this.#opened.size >= maxRemembered) this.#opened.clear()
     this.#opened.add(login)
-    return ok(await read())
+    try {
+      return ok(await read())
+    } catch (error) {
+      if (!(error instanceof ArchiveError)) throw error
+      return refuse({ code: 'audit-unavailable', detail: archiveUnreadable })
+    }
   }
 
   #isOnRecord({ reader, loggedInAt }: ConsoleCall): boolean {
     const since = loggedInAt - clockSkewMs
     const asked = { event: 'console.opened', actor: reader.name, since, limit: maxOpenings }
-    return auditPage(this.#on.tables, asked).records.some(record => {
+    // Its bytes are still here: a login is shorter than the shortest retention.
+    return pageRows(this.#on.tables, asked).rows.some(({ record }) => {
       const said = JSON.parse(record)
       return said.actor.type === reader.role && said.loggedInAt === instant(loggedInAt)
     })

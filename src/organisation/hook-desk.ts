@@ -41,7 +41,7 @@ export interface Drawers {
   log: AuditLog
   now: () => number
   /** Sees to it that the organisation exists; false where it can't be made. */
-  exist: (organisationId: string) => boolean
+  exist: (call: AdminCall) => Promise<boolean>
   publishing: Publishing
 }
 
@@ -74,7 +74,7 @@ export class HookDesk extends RpcTarget {
     const definition = definitionOf(wanted)
     const refusal = objectionTo(definition, definitionErrors(definition))
     if (refusal) return refusal
-    if (!exist(call.organisationId)) return refuse({ code: 'audit-unavailable' })
+    if (!(await exist(call))) return refuse({ code: 'audit-unavailable' })
     if (hooks.list().length >= maxHooks)
       return invalid('hooks', `must be at most ${maxHooks} of an organisation`)
     const secrets = secret === undefined ? [] : [{ sealed: hooks.seal(id, secret), until: null }]

@@ -33,6 +33,8 @@ export type Presented<T> = T & { credential: Credential }
 /** An admin's request; the edge has checked the secret. */
 export interface AdminCall extends Origin {
   admin: string
+  /** The host that was asked: a part of the log's name. */
+  host: string
 }
 
 /** What an admin or an auditor reads; the edge has checked the secret. It can change nothing. */

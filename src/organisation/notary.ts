@@ -4,9 +4,12 @@
  */
 import { type SigningKey, toHex } from '../crypto.ts'
 import { type FieldError, ok, type Refusal, type Result, refuse } from '../errors.ts'
+import type { ArchiveTable } from './archive-table.ts'
 import { checkpoint } from './checkpoint.ts'
-import { EvidenceTable } from './evidence-table.ts'
+import type { Continuity } from './continuity.ts'
+import type { EvidenceTable } from './evidence-table.ts'
 import { type Actor, gateway } from './record.ts'
+import { archiveUnreadable, type RecordBytes } from './record-bytes.ts'
 import type { Desk } from './recorder.ts'
 import { consistencyProof, type Frontier, inclusionProof, root } from './tree.ts'
 
@@ -41,29 +44,59 @@ export interface Receipt {
 
 const leavesPage = 2_000
 
+/** What the notary speaks of, and signs with. */
+export interface Seal extends Omit<Desk, 'agenda'> {
+  evidence: EvidenceTable
+  table: ArchiveTable
+  bytes: RecordBytes
+  continuity: Continuity
+  key: SigningKey
+}
+
 export class Notary {
-  readonly #on: Omit<Desk, 'agenda'>
-  readonly #table: EvidenceTable
-  readonly #key: SigningKey
+  readonly #on: Seal
   /** The public key that signed last, in base64, as it is or is queued to be. */
   #signedWith: string | undefined
 
-  constructor(desk: Omit<Desk, 'agenda'>, sql: SqlStorage, key: SigningKey) {
-    this.#on = desk
-    this.#table = new EvidenceTable(sql)
-    this.#key = key
+  constructor(seal: Seal) {
+    this.#on = seal
   }
 
   /** Reads from storage which key signed last. */
   load(): void {
-    this.#signedWith = this.#on.tables.exist ? this.#table.signingKey() : undefined
+    this.#signedWith = this.#on.tables.exist ? this.#on.evidence.signingKey() : undefined
   }
 
   /** A signed checkpoint of all that is durable, or that this call has made so. */
   async checkpoint(name: LogName): Promise<Result<string>> {
-    this.#noticeKey(name)
-    const tree = await this.#durable()
-    return tree.ok ? ok(checkpoint(name, tree.value.size, root(tree.value), this.#key)) : tree
+    const tree = await this.#signable(name)
+    return tree.ok ? ok(this.sign(name, tree.value.size, root(tree.value))) : tree
+  }
+
+  /** A checkpoint, signed; who calls knows that it is of this log, and durable. */
+  sign(name: LogName, size: number, top: Uint8Array): string {
+    return checkpoint(name, size, top, this.#on.key)
+  }
+
+  /** Remembers under which host the log is known to those who run it: a part of its name. */
+  noticeHost(host: string): void {
+    const { tables, table, queue } = this.#on
+    if (tables.exist && table.get().host !== host) queue.add(() => table.putHost(host))
+  }
+
+  /** Records that another key signs than the last one, where that is so; before the first signature with it. */
+  noticeKey({ organisationId }: Pick<LogName, 'organisationId'>): void {
+    const { tables, queue, log, now, evidence } = this.#on
+    const key = Buffer.from(this.#on.key.publicKey).toString('base64')
+    const last = this.#signedWith
+    if (!tables.exist || last === key) return
+    this.#signedWith = key
+    queue.add(() => evidence.putSigningKey(key))
+    if (last === undefined) return
+    log.append(
+      { event: 'key.changed', actor: gateway, target: { organisationId }, key: { from: last, to: key } },
+      now(),
+    )
   }
 
   /** The proof that a record is in the log as it is, or as it was when it held `size` records. */
@@ -99,7 +132,7 @@ export class Notary {
 
   *#leafPages(size: number): Generator<string, undefined> {
     for (let last = 0; last < size; ) {
-      const rows = this.#table.leaves(last, size, leavesPage)
+      const rows = this.#on.evidence.leaves(last, size, leavesPage)
       if (rows.length > 0) yield rows.map(({ seq, leaf }) => `${seq}:${toHex(leaf)}\n`).join('')
       last = rows.at(-1)?.seq ?? size
     }
@@ -117,15 +150,19 @@ export class Notary {
   }
 
   async #receipt(name: LogName, seq: number, isFor: (actor: Actor) => boolean): Promise<Result<Receipt>> {
-    this.#noticeKey(name)
-    const tree = await this.#durable()
+    const tree = await this.#signable(name)
     if (!tree.ok) return tree
-    const record = seq <= tree.value.size ? this.#on.tables.record(seq) : undefined
+    const { size } = tree.value
+    let record: string | undefined
+    try {
+      record = seq <= size ? await this.#on.bytes.of(seq) : undefined
+    } catch {
+      return refuse({ code: 'audit-unavailable', detail: archiveUnreadable })
+    }
     const actor: Actor | undefined = record && JSON.parse(record).actor
     if (!record || !actor || !isFor(actor)) return noSuchRecord
-    const { leaf, proof } = this.#inclusion(seq, tree.value.size)
-    const signed = checkpoint(name, tree.value.size, root(tree.value), this.#key)
-    return ok({ record, leaf, proof, checkpoint: signed })
+    const { leaf, proof } = this.#inclusion(seq, size)
+    return ok({ record, leaf, proof, checkpoint: this.sign(name, size, root(tree.value)) })
   }
 
   #inclusion(seq: number, size: number): Inclusion {
@@ -134,6 +171,18 @@ export class Notary {
   }
 
   readonly #nodeAt = (seq: number, level: number) => this.#on.tables.nodeHash(seq, level)
+
+  /** What may be signed: two logs under one name must not be, so nothing while this may not be the one that was known. */
+  async #signable(name: LogName): Promise<Result<Frontier>> {
+    const { continuity } = this.#on
+    try {
+      await continuity.confirm()
+    } catch {
+      return refuse({ code: 'audit-unavailable', detail: continuity.objection })
+    }
+    this.noticeKey(name)
+    return this.#durable()
+  }
 
   /** The log as it is now, once it is on disk: what a checkpoint says must not be undone by a crash. */
   async #durable(): Promise<Result<Frontier>> {
@@ -144,21 +193,6 @@ export class Notary {
       return refuse({ code: 'audit-unavailable' })
     }
     return ok(tree)
-  }
-
-  /** Another key than the last one is a record, which the first checkpoint that it signs covers. */
-  #noticeKey({ organisationId }: LogName): void {
-    const { tables, queue, log, now } = this.#on
-    const key = Buffer.from(this.#key.publicKey).toString('base64')
-    const last = this.#signedWith
-    if (!tables.exist || last === key) return
-    this.#signedWith = key
-    queue.add(() => this.#table.putSigningKey(key))
-    if (last === undefined) return
-    log.append(
-      { event: 'key.changed', actor: gateway, target: { organisationId }, key: { from: last, to: key } },
-      now(),
-    )
   }
 }
 

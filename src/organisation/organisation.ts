@@ -10,16 +10,19 @@ import { ok, type Result, refuse } from '../errors.ts'
 import { forward } from '../upstream/forward.ts'
 import { type Message, post } from '../upstream/post.ts'
 import { Agenda } from './agenda.ts'
+import { Archive } from './archive.ts'
+import { ArchiveTable } from './archive-table.ts'
 import { Attempts } from './attempts.ts'
+import type { AuditDesk } from './audit-desk.ts'
 import { AuditLog } from './audit-log.ts'
-import { type AuditQuery, filterShown } from './audit-query.ts'
-import { type AuditPage, auditExport, auditPage, streamOf } from './audit-reader.ts'
 import { Capacity } from './capacity.ts'
 import { Chores, directoryRetryMs } from './chores.ts'
 import { CommitQueue } from './commit-queue.ts'
 import { ConsoleReader } from './console-reader.ts'
+import { Continuity } from './continuity.ts'
 import { Courier, type World } from './courier.ts'
 import type { Summary } from './directory.ts'
+import { Evidence } from './evidence.ts'
 import type { HookDesk } from './hook-desk.ts'
 import { Idempotency } from './idempotency.ts'
 import type {
@@ -37,7 +40,6 @@ import type {
   WebhookCall,
 } from './messages.ts'
 import type { NewSession } from './new-session.ts'
-import { type Consistency, type Inclusion, type LogName, Notary } from './notary.ts'
 import { Prober } from './prober.ts'
 import { about, byReader } from './record.ts'
 import { Recorder } from './recorder.ts'
@@ -57,7 +59,8 @@ import { Writer } from './writer.ts'
 const callerSlots = 5
 const alarmSlots = 1
 const maxWaiting = 256
-const unconfiguredRetryMs = 60_000
+/** For an alarm that can do nothing. */
+const shutRetryMs = 60_000
 
 export class Organisation extends DurableObject<Env> {
   readonly #tables!: Tables
@@ -71,7 +74,8 @@ export class Organisation extends DurableObject<Env> {
   readonly #prober!: Prober
   readonly #idempotency!: Idempotency
   readonly #recorder!: Recorder
-  readonly #notary!: Notary
+  readonly #evidence!: Evidence
+  readonly #continuity!: Continuity
   readonly #watch!: Watch
   readonly #webhooks!: Webhooks
   readonly #road!: Road
@@ -84,42 +88,58 @@ export class Organisation extends DurableObject<Env> {
     // Nothing works without, and the edge lets nothing through; but the alarm must live on, so this must not throw.
     if (!config.ok) return
     const { upstream, sealingKeys, signingKey, directory, storageBytes, alerts } = config.config
-    this.#tables = new Tables(state.storage.sql)
-    // With nothing to wait for, this resolves on a later turn of the event loop, at less than half the price of a timer.
-    const nextTurn = (run: () => void) => void state.storage.sync().then(run, run)
-    this.#queue = new CommitQueue(state.storage, nextTurn, () => this.#startAnew())
-    this.#log = new AuditLog(this.#tables, this.#queue, (...record) => {
-      this.#watch.heed(...record)
-      this.#webhooks.heed(...record)
-    })
-    this.#agenda = new Agenda(this.#tables, this.#queue, at => void state.storage.setAlarm(at))
-    this.#tokens = new TokenStore(this.#tables, this.#queue, this.#log)
-    const custody = { baseUrl: upstream.baseUrl, keys: sealingKeys, retryMs: upstream.retryMs }
-    this.#session = new SessionStore(this.#tables, this.#queue, this.#log, custody)
+    const { timeoutMs, retryMs } = upstream
+    const { sql } = state.storage
     const world: World = {
       now: () => Date.now(),
       random: () => Math.random(),
       sleep,
       send: (request, timeoutMs) => forward(fetch, request, timeoutMs),
     }
+    const { now } = world
+    const tell = alerts && ((message: Message) => post(fetch, alerts, message, now(), timeoutMs))
+    this.#tables = new Tables(sql)
+    const archived = {
+      archive: config.config.archive && new Archive(config.config.archive, sleep, timeoutMs),
+      table: new ArchiveTable(sql),
+      key: signingKey,
+      tell,
+      world,
+      retryMs,
+    }
+    const grounds = { ...archived, tables: this.#tables, name: state.id.name ?? '' }
+    this.#continuity = new Continuity(grounds, () => this.#resume())
+    // With nothing to wait for, this resolves on a later turn of the event loop, at less than half the price of a timer.
+    const nextTurn = (run: () => void) => void state.storage.sync().then(run, run)
+    this.#queue = new CommitQueue(state.storage, nextTurn, () => this.#startAnew(), this.#continuity)
+    this.#log = new AuditLog(this.#tables, this.#queue, (...record) => {
+      this.#watch.heed(...record)
+      this.#evidence.heed(...record)
+      this.#webhooks.heed(...record)
+    })
+    this.#agenda = new Agenda(this.#tables, this.#queue, at => void state.storage.setAlarm(at))
+    this.#tokens = new TokenStore(this.#tables, this.#queue, this.#log)
+    const custody = { baseUrl: upstream.baseUrl, keys: sealingKeys, retryMs: upstream.retryMs }
+    this.#session = new SessionStore(this.#tables, this.#queue, this.#log, custody)
     const courier = (slots: Slots) => new Courier(world, slots, this.#session, this.#agenda, upstream.baseUrl)
     const turns = newTurns()
     const stores = { tables: this.#tables, queue: this.#queue, log: this.#log, agenda: this.#agenda }
     const watched = { ...stores, session: this.#session, tokens: this.#tokens }
-    const tell =
-      alerts && ((message: Message) => post(fetch, alerts, message, Date.now(), upstream.timeoutMs))
-    this.#watch = new Watch(watched, state.storage.sql, world, upstream.retryMs, tell)
+    this.#watch = new Watch(watched, sql, world, retryMs, tell)
     this.#idempotency = new Idempotency(stores)
     const on = { ...stores, idempotency: this.#idempotency }
     this.#unsettled = new Unsettled(on, turns, upstream.retryMs)
     const inspector = new Writer(courier(new Slots(alarmSlots, maxWaiting)), world, upstream.retryMs)
     this.#prober = new Prober(this.#log, this.#session, inspector, world.now, upstream.timeoutMs)
     const capacity = new Capacity(storageBytes, () => this.#tables.bytes)
-    const { timeoutMs, retryMs } = upstream
-    const { now } = world
     const writer = new Writer(courier(new Slots(callerSlots, maxWaiting)), world, retryMs)
     this.#recorder = new Recorder({ ...stores, now })
-    this.#notary = new Notary({ ...stores, now }, state.storage.sql, signingKey)
+    const exist = (call: AdminCall) => this.#comeIntoBeing(call)
+    const { retentionDays } = config.config
+    const pause = () => state.storage.sync()
+    const means = { ...stores, ...archived, continuity: this.#continuity, retentionDays, now, pause, exist }
+    this.#evidence = new Evidence(means, sql)
+    const { notary, bytes } = this.#evidence
     const tools = { ...on, writer, unsettled: this.#unsettled, now, retryMs }
     const attempts = new Attempts(tools, this.#recorder)
     const all = {
@@ -129,14 +149,13 @@ export class Organisation extends DurableObject<Env> {
       recorder: this.#recorder,
       attempts,
     }
-    this.#road = new Road({ ...all, tokens: this.#tokens, notary: this.#notary, turns, sleep, timeoutMs })
-    const exist = (id: string) => this.#comeIntoBeing(id)
+    this.#road = new Road({ ...all, tokens: this.#tokens, notary, turns, sleep, timeoutMs })
     const publishing: Publishing = (receipt, value) => this.#commitAndPublish(receipt, value)
     this.#tokenDesk = new TokenDesk({ tables: this.#tables, tokens: this.#tokens, now, exist, publishing })
     const newId = () => uuidv7(now())
     this.#webhooks = new Webhooks(
       { ...all, ...watched, road: this.#road, world, exist, publishing, newId },
-      state.storage.sql,
+      sql,
       sealingKeys,
     )
     const publish = (summary: Summary) => directory.getByName('directory').put(summary)
@@ -144,17 +163,24 @@ export class Organisation extends DurableObject<Env> {
       ...all,
       dispatcher: this.#webhooks.dispatcher,
       watch: this.#watch,
+      evidence: this.#evidence,
       inspector,
       publish,
       timeoutMs,
     })
+    const { hooks } = this
     this.#console = new ConsoleReader(
-      { ...watched, hooks: this.hooks, notary: this.#notary, now },
-      state.storage.sql,
+      { ...watched, hooks, notary, bytes, continuity: this.#continuity, now },
+      sql,
     )
     if (!this.#tables.exist) return
     state.storage.transactionSync(() => this.#tables.migrate())
     this.#load()
+    this.#resume()
+  }
+
+  /** Goes on with what was under way: at construction, and once a log may be written to that may not have been then. */
+  #resume(): void {
     this.#chores.closeLost()
     this.#webhooks.dispatcher.wake()
     this.#agenda.arm()
@@ -169,7 +195,7 @@ export class Organisation extends DurableObject<Env> {
     this.#unsettled.load()
     this.#idempotency.load()
     this.#webhooks.load()
-    this.#notary.load()
+    this.#evidence.load()
   }
 
   /** A commit failed: what is in memory may be ahead of the storage. What cannot even be read anew must not be used. */
@@ -225,7 +251,7 @@ export class Organisation extends DurableObject<Env> {
       await this.#commit(() => undefined)
       return probed
     }
-    if (!this.#comeIntoBeing(call.organisationId)) return refuse({ code: 'audit-unavailable' })
+    if (!(await this.#comeIntoBeing(call))) return this.#unwritable()
     const { receipt } = this.#session.set(call, probed.value, Date.now())
     return this.#commitAndPublish(receipt, () => this.#session.view())
   }
@@ -257,45 +283,9 @@ export class Organisation extends DurableObject<Env> {
     await this.#commit(() => undefined)
   }
 
-  async auditPage(query: AuditQuery): Promise<AuditPage> {
-    await this.#commit(() => undefined)
-    return auditPage(this.#tables, query)
-  }
-
-  async auditRecord(seq: number): Promise<string | undefined> {
-    await this.#commit(() => undefined)
-    return this.#tables.record(seq)
-  }
-
-  /**
-   * What the log holds when this is called. That it was asked for is on record before any of it goes out, and the last line of it:
-   * so a checkpoint covers it, whichever of the two is taken first.
-   */
-  async auditExport(call: ReaderCall, query: AuditQuery): Promise<Result<ReadableStream<Uint8Array>>> {
-    const stream = (size: number) => auditExport(this.#tables, query, size, () => this.ctx.storage.sync())
-    if (!this.#tables.exist) return ok(stream(0))
-    const filter = filterShown(query)
-    const asked = this.#log.append({ ...byReader(call), event: 'audit.exported', filter }, Date.now())
-    const { seq, receipt } = asked
-    const committed = await this.#commit(() => stream(seq))
-    return committed.ok ? { ...committed, receipt } : committed
-  }
-
-  async checkpoint(name: LogName): Promise<Result<string>> {
-    return this.#notary.checkpoint(name)
-  }
-
-  async inclusion(seq: number, size?: number): Promise<Result<Inclusion>> {
-    return this.#notary.inclusion(seq, size)
-  }
-
-  async consistency(from: number, to?: number): Promise<Result<Consistency>> {
-    return this.#notary.consistency(from, to)
-  }
-
-  async leaves(): Promise<Result<ReadableStream<Uint8Array>>> {
-    const leaves = await this.#notary.leaves()
-    return leaves.ok ? ok(streamOf(leaves.value)) : leaves
+  /** What may be asked of the log. */
+  get audit(): AuditDesk {
+    return this.#evidence.desk
   }
 
   /** What the console shows. */
@@ -306,6 +296,7 @@ export class Organisation extends DurableObject<Env> {
   /** Called hourly: reads the probe, and tells the directory how this organisation stands. */
   async lookAfter(origin: Origin): Promise<void> {
     if (!this.#tables.exist) return
+    await this.#evidence.look()
     await this.#prober.look(origin)
     this.#chores.watchStorage()
     await this.#commit(() => undefined)
@@ -315,27 +306,38 @@ export class Organisation extends DurableObject<Env> {
   // Coming into being, committing, and what is due
 
   /** The tables, with the first call that has something to keep: until then a guessed id has stored nothing. */
-  #comeIntoBeing(id: string): boolean {
-    if (this.#tables.exist) return true
+  async #comeIntoBeing({ organisationId, host }: AdminCall): Promise<boolean> {
     try {
-      this.ctx.storage.transactionSync(() => {
-        this.#tables.migrate()
-        this.#tables.insertOrganisation(id, Date.now())
-      })
+      await this.#continuity.confirm()
+      if (!this.#tables.exist) {
+        this.ctx.storage.transactionSync(() => {
+          this.#tables.migrate()
+          this.#tables.insertOrganisation(organisationId, Date.now())
+        })
+        this.#tables.lookAgain()
+        this.#load()
+      }
     } catch {
-      return false
-    } finally {
       this.#tables.lookAgain()
+      return false
     }
-    this.#load()
+    this.#evidence.notary.noticeHost(host)
     return true
+  }
+
+  async #mayWrite(): Promise<boolean> {
+    return this.#continuity.open || this.#continuity.again()
+  }
+
+  #unwritable(): ReturnType<typeof refuse> {
+    return refuse({ code: 'audit-unavailable', detail: this.#continuity.objection })
   }
 
   async #commit<T>(value: () => T): Promise<Result<T>> {
     try {
       await this.#queue.committed()
     } catch {
-      return refuse({ code: 'audit-unavailable' })
+      return this.#unwritable()
     }
     return ok(value())
   }
@@ -351,7 +353,7 @@ export class Organisation extends DurableObject<Env> {
 
   /** Does what is due. Never throws: after six failures the runtime would forget the alarm. */
   override async alarm(): Promise<void> {
-    if (!this.#road) return this.ctx.storage.setAlarm(Date.now() + unconfiguredRetryMs)
+    if (!this.#road || !(await this.#mayWrite())) return this.ctx.storage.setAlarm(Date.now() + shutRetryMs)
     for (const kind of this.#agenda.fired(Date.now())) {
       try {
         await this.#chores.run(kind)

@@ -2,6 +2,7 @@
  * Owns the statements that sum up the newest records: how requests ended in the last day, what failed last, and what
  * belongs to one attempt. Each reads a bounded number of rows. Never writes; the log itself is read in tables.ts.
  */
+import type { Row } from './record-bytes.ts'
 
 /** At most so many records are looked at, the newest first: a day may have a million. */
 export const maxLookedAt = 50_000
@@ -46,7 +47,8 @@ export class OutcomeTable {
     const day: Hour[] = Array.from({ length: hours }, (_, hour) => {
       return { startsAt: (firstHour + hour) * hourMs, succeeded: 0, failed: 0, unknown: 0, refused: 0 }
     })
-    const count = `case event when 'denials.suppressed' then json_extract(record, '$.count') end as count`
+    // What the archive alone holds is older than what is counted, but may be looked at last.
+    const count = `case when event = 'denials.suppressed' and record <> '' then json_extract(record, '$.count') end as count`
     const select = `select time, event, ${count} from records order by seq desc limit ?`
     let looked = 0
     let oldest = nowMs
@@ -71,15 +73,12 @@ export class OutcomeTable {
   }
 
   /** The records of one attempt, its own first. They bear its request id, by which they are found. */
-  ofAttempt(attempt: number, requestId: string): string[] {
+  ofAttempt(attempt: number, requestId: string): Row[] {
     // With the condition of the index over request ids, see record-search.ts.
     const named = `request_id = ?2 and event <> 'update.attempted' and seq > ?1 and seq < ?1 + ${maxLookedAt}`
     const later = `select seq from records where ${named} and attempt = ?1`
-    const select = `select record from records where seq = ?1 or seq in (${later}) order by seq limit ${maxOfAttempt}`
-    return this.#sql
-      .exec<{ record: string }>(select, attempt, requestId)
-      .toArray()
-      .map(({ record }) => record)
+    const select = `select seq, record from records where seq = ?1 or seq in (${later}) order by seq limit ${maxOfAttempt}`
+    return this.#sql.exec(select, attempt, requestId).toArray() as unknown as Row[]
   }
 }
 

@@ -143,7 +143,7 @@ export class RecordSearch {
   /** How many of a token's requests were admitted since a time. */
   requests(token: string, sinceMs: number): number {
     const named = `from records where actor = ?1 and ${indexed} and seq >= ?2`
-    const forbidden = `event like '%.denied' and json_extract(record, '$.reason') = 'insufficient-scope'`
+    const forbidden = `event like '%.denied' and record <> '' and json_extract(record, '$.reason') = 'insufficient-scope'`
     const select = `select count(*) as used from (
       select seq ${named} and (event in (${requests}) or ${forbidden})
       union select attempt ${named} and attempt >= ?2

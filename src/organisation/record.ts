@@ -58,6 +58,7 @@ export type Event =
   | 'audit.exported'
   | 'console.opened'
   | 'key.changed'
+  | 'fork.acknowledged'
   | 'denials.suppressed'
   | 'storage.high'
   | 'alert.abandoned'
@@ -124,6 +125,8 @@ export interface Entry {
   fields?: string[]
   /** The public keys that sign checkpoints, in base64. */
   key?: { from: string; to: string }
+  /** This log, and what the archive held in its stead. */
+  fork?: object
   storage?: { bytes: number; limitBytes: number }
 }
 
@@ -209,6 +212,7 @@ export function recordString(seq: number, timeMs: number, entry: Entry): string 
     count: entry.count,
     fields: entry.fields,
     key: entry.key,
+    fork: entry.fork,
     storage: entry.storage,
   })
 }

@@ -12,6 +12,8 @@
  * - `directory`: the directory has not confirmed this organisation's latest state.
  * - `expiries`: a session or a token is about to expire.
  * - `deliveries`: a webhook's delivery is to be tried, or a dead one's payload dropped.
+ * - `checkpoints`: a checkpoint is to leave the object.
+ * - `retention`: the bytes of old records may be dropped.
  * - `alerts`: an alert is to be sent, or its quiet time is over.
  */
 export type Due =
@@ -23,7 +25,12 @@ export type Due =
   | 'directory'
   | 'expiries'
   | 'deliveries'
+  | 'checkpoints'
+  | 'retention'
   | 'alerts'
+
+/** What waits for others outside, who may hang. */
+const last: readonly Due[] = ['retention', 'checkpoints', 'alerts']
 
 export class Schedule {
   readonly #due = new Map<Due, number>()
@@ -50,11 +57,11 @@ export class Schedule {
     return this.#due.size === 0 ? undefined : Math.min(...this.#due.values())
   }
 
-  /** What is due at a time, the longest overdue first; alerts last, as their receiver may hang. */
+  /** What is due at a time, the longest overdue first; what may hang comes last. */
   dueBy(nowMs: number): Due[] {
     return [...this.#due]
       .filter(([, at]) => at <= nowMs)
-      .sort(([kind, a], [other, b]) => Number(kind === 'alerts') - Number(other === 'alerts') || a - b)
+      .sort(([kind, a], [other, b]) => last.indexOf(kind) - last.indexOf(other) || a - b)
       .map(([kind]) => kind)
   }
 }

@@ -70,6 +70,11 @@ const migrations = [
    create index records_by_connection on records (connection_id) where event <> 'update.attempted';
    create index records_by_request on records (request_id) where event <> 'update.attempted';`,
   `create table signing_key (only_row integer primary key check (only_row = 1), public_key text not null);`,
+  `create table archive (
+     only_row integer primary key check (only_row = 1), host text, segments integer not null,
+     checkpointed integer not null, dropped integer not null, acknowledged text
+   );
+   insert into archive values (1, null, 0, 0, 0, null);`,
 ]
 
 /** Makes the tables, or brings them up to date; one transaction must be around it. */

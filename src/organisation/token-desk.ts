@@ -20,7 +20,7 @@ export interface TokenDrawers {
   tokens: TokenStore
   now: () => number
   /** Sees to it that the organisation exists; false where it can't be made. */
-  exist: (organisationId: string) => boolean
+  exist: (call: AdminCall) => Promise<boolean>
   publishing: Publishing
 }
 
@@ -37,7 +37,7 @@ export class TokenDesk extends RpcTarget {
 
   /** Stores a token that the edge has minted. */
   async create(call: AdminCall, wanted: NewToken, credential: Credential): Promise<Result<TokenView>> {
-    if (!this.#on.exist(call.organisationId)) return refuse({ code: 'audit-unavailable' })
+    if (!(await this.#on.exist(call))) return refuse({ code: 'audit-unavailable' })
     return this.#change(call, 'token.created', createToken(wanted, credential, call.admin, this.#on.now()))
   }
 

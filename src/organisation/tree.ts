@@ -59,6 +59,11 @@ export function frontierPlaces(size: number): { seq: number; level: number }[] {
   return places
 }
 
+/** The right edge of the tree as it was, or is, with `size` leaves: reads a node for every bit that is set in `size`. */
+export function treeOf(nodeAt: NodeAt, size: number): Frontier {
+  return { size, hashes: frontierPlaces(size).map(({ seq, level }) => nodeAt(seq, level)) }
+}
+
 /** The Merkle tree hash; of an empty tree, the hash of nothing. */
 export function root(tree: Frontier): Uint8Array {
   const [last, ...rest] = [...tree.hashes].reverse()

@@ -16,7 +16,16 @@ import type { Organisation } from '../organisation/organisation.ts'
 import { instant } from '../organisation/tokens.ts'
 import { platformId } from '../update/connection-version.ts'
 import { ask, problem } from './answer.ts'
-import { type AppEnv, allow, jsonBody, originOf, validBody, validPath, validQuery } from './context.ts'
+import {
+  type AppEnv,
+  allow,
+  hostOf,
+  jsonBody,
+  originOf,
+  validBody,
+  validPath,
+  validQuery,
+} from './context.ts'
 import { countRefused, learn } from './gate.ts'
 
 export const maxBodyBytes = 64 * 1024
@@ -180,5 +189,5 @@ async function withToken<T extends object>(
 
 /** An admin's request to the organisation of the path. */
 export function adminCall(c: Context<AppEnv>): AdminCall {
-  return { ...originOf(c), admin: c.get('reader').name }
+  return { ...originOf(c), admin: c.get('reader').name, host: hostOf(c) }
 }

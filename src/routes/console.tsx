@@ -279,6 +279,7 @@ function refusedPage(c: Context<AppEnv>, refusal: Refusal): Response | Promise<R
       {refusal.code === 'audit-unavailable' && (
         <p>Whoever reads here is recorded first, so nothing can be shown while the log takes no record.</p>
       )}
+      {'detail' in refusal && refusal.detail && <p>{refusal.detail}</p>}
       <p>{`What to do: ${remedy}`}</p>
       <p class="muted">{`Request ${c.get('requestId')}`}</p>
     </Message>

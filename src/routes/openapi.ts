@@ -6,7 +6,12 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { problems } from '../errors.ts'
-import { auditQuery, consistencyQuery, proofQuery } from '../organisation/audit-parameters.ts'
+import {
+  acknowledgement,
+  auditQuery,
+  consistencyQuery,
+  proofQuery,
+} from '../organisation/audit-parameters.ts'
 import { hookChange, newHook, sample, secretRotation } from '../organisation/new-hook.ts'
 import { newSession } from '../organisation/new-session.ts'
 import { newToken, rotation } from '../organisation/new-token.ts'
@@ -60,6 +65,7 @@ export function openapi(): Json {
         MergePatch: { type: 'object', description: 'RFC 7396, over a ConnectionVersion' },
         NewToken: schema(newToken()),
         Rotation: schema(rotation()),
+        Acknowledgement: schema(acknowledgement()),
         NewSession: schema(newSession()),
         NewHook: schema(newHook()),
         HookChange: schema(hookChange()),
@@ -223,6 +229,20 @@ function paths(): Json {
       get: audit('listLeaves', 'The hash of every record', organisation, {
         200: text('A line for each, as in Audit-Receipt'),
       }),
+    },
+    [`${organisation}/audit/archive`]: {
+      get: audit('getArchive', 'How the log stands to its archive', organisation, {
+        200: json('state, log, and what the archive holds where that is another log'),
+      }),
+    },
+    [`${organisation}/audit/archive/acknowledge`]: {
+      post: admin(
+        'acknowledgeFork',
+        'Go on with a log that its archive contradicts',
+        organisation,
+        { 200: json('How it stands now') },
+        { body: 'Acknowledgement' },
+      ),
     },
     [`${organisation}/audit/consistency`]: {
       get: audit(

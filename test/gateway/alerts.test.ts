@@ -26,7 +26,7 @@ let receiver: Receiver
 let gateway: Gateway
 const everything: Alert[] = []
 beforeAll(async () => {
-  receiver = await startReceiver()
+  receiver = await startReceiver({ apart: 'audit.checkpoint' })
   gateway = await startGateway({
     UPSTREAM_TIMEOUT_MS: '1000',
     UPSTREAM_RETRY_MS: '5',

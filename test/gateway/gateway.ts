@@ -46,8 +46,8 @@ export interface Gateway {
   admin(method: string, path: string, body?: object, headers?: Record<string, string>): Promise<Answer>
   /** An organisation with a session and a token that may do everything. */
   organisation(scope?: object): Promise<{ id: string; token: string; tokenId: string }>
-  /** Stops workerd and starts it anew on the same storage, with other bindings if given. */
-  restart(bindings?: Bindings): Promise<void>
+  /** Stops workerd and starts it anew on the same storage, with other bindings if given; `meanwhile` finds it stopped. */
+  restart(bindings?: Bindings, meanwhile?: () => void): Promise<void>
   stop(): Promise<void>
 }
 
@@ -119,8 +119,9 @@ export async function startGateway(overrides: Bindings = {}): Promise<Gateway> {
       if (made.status !== 201) throw new Error(`no token: ${made.status} ${made.text}`)
       return { id, token: made.json.token, tokenId: made.json.id }
     },
-    async restart(changed = {}) {
+    async restart(changed = {}, meanwhile = () => {}) {
       await gateway.runtime.miniflare.dispose()
+      meanwhile()
       Object.assign(bindings, changed)
       gateway.runtime = await startRuntime(storage, bindings, line => logs.push(line))
     },

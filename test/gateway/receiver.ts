@@ -31,12 +31,14 @@ export interface Receiver {
   stop(): Promise<void>
 }
 
-export async function startReceiver(): Promise<Receiver> {
+/** Messages of a type in `apart` are taken well and not kept: they come beside what a test is about. */
+export async function startReceiver({ apart }: { apart?: string } = {}): Promise<Receiver> {
   const key = randomBytes(32)
   const server = createServer(async (request, response) => {
     const text = (await buffer(request)).toString('utf8')
     const { url: path = '', headers, method } = request
     const body = method === 'POST' ? JSON.parse(text) : undefined
+    if (apart !== undefined && body?.type === apart) return void response.writeHead(204).end()
     receiver.received.push({ at: Date.now(), path: `${method} ${path}`, headers, text, body })
     const mood = receiver.moods.shift() ?? receiver.mood
     if (mood === 'hang') return

@@ -9,7 +9,7 @@ import { builtWorker } from './build.ts'
 
 const configPath = join(import.meta.dirname, '../../wrangler.toml')
 
-/** A value of undefined leaves a binding out. */
+/** A value of undefined leaves a binding out; `AUDIT_ARCHIVE` is a bucket where it is `bound`. */
 export type Bindings = Record<string, string | undefined>
 
 export interface Runtime {
@@ -28,7 +28,7 @@ export async function startRuntime(
   const objects = ['Organisation', 'Directory'].filter(each => bindings[each.toUpperCase()] !== 'unbound')
   const env: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(bindings)) {
-    if (value !== undefined && value !== 'unbound') env[key] = { type: 'text', value }
+    if (value !== undefined && value !== 'unbound' && value !== 'bound') env[key] = { type: 'text', value }
   }
   for (const each of objects) {
     env[each.toUpperCase()] = { type: 'durable-object', worker: name, exportName: each }
@@ -38,6 +38,7 @@ export async function startRuntime(
     const limit = Number(bindings.ADDRESS_LIMIT ?? 1_000_000)
     env.ADDRESS_LIMIT = { type: 'rate-limit', namespace: '8417', simple: { limit, period: 60 } }
   }
+  if (bindings.AUDIT_ARCHIVE === 'bound') env.AUDIT_ARCHIVE = { type: 'r2', name: 'archive' }
   const exported = Object.fromEntries(
     ['Organisation', 'Directory'].map(each => [each, { type: 'durable-object', storage: 'sqlite' }]),
   )

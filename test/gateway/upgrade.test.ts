@@ -24,6 +24,7 @@ test('an organisation and a directory from before sessions had an owner are brou
     'payloads',
     'deleted_hooks',
     'signing_key',
+    'archive',
   ])
     await organisation.exec(`drop table ${table}`)
   await organisation.exec(`delete from due where kind = 'expiries'`)

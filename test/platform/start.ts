@@ -50,7 +50,7 @@ async function main(): Promise<void> {
     adminSecret(devVars),
     platform,
   )
-  console.log(guide(origin, platform.baseUrl, token))
+  console.log(token === undefined ? forkGuide(origin) : guide(origin, platform.baseUrl, token))
   await died
 }
 
@@ -102,8 +102,15 @@ async function refuseTakenPort(port: number, whose: string, flag: string, variab
   await new Promise(resolve => probe.close(resolve))
 }
 
-/** A session and one token for the organisation; tokens of earlier starts are revoked. */
-async function setUp(admin: string, secret: string, { cookie }: Pick<Platform, 'cookie'>): Promise<string> {
+/**
+ * A session and one token for the organisation; tokens of earlier starts are revoked. Undefined where the gateway writes nothing, as
+ * its storage is not what the archive knows.
+ */
+async function setUp(
+  admin: string,
+  secret: string,
+  { cookie }: Pick<Platform, 'cookie'>,
+): Promise<string | undefined> {
   async function call(method: string, path: string, body?: unknown): Promise<Record<string, unknown>> {
     const response = await fetch(`${admin}/${path}`, {
       method,
@@ -121,6 +128,8 @@ async function setUp(admin: string, secret: string, { cookie }: Pick<Platform, '
     return JSON.parse(text)
   }
 
+  const { state } = await call('GET', 'audit/archive')
+  if (state === 'forked') return undefined
   await call('PUT', 'session', { cookie: cookieValue({ cookie }) })
   const { tokens } = (await call('GET', 'tokens')) as {
     tokens: { id: string; name: string; status: string }[]
@@ -160,6 +169,23 @@ Or look at them in a browser, at ${origin}/console, with what this prints:
   ${printSecret() ?? `echo "$ADMIN_SECRET"`}
 
 Records and tokens stay in .wrangler; the stand-in's versions start afresh each time. Ctrl-C ends both.`
+}
+
+function forkGuide(origin: string): string {
+  const archive = `${origin}/admin/organisations/${ORGANISATION_ID}/audit/archive`
+  return `
+Gateway   ${origin}
+
+It writes nothing: the storage in .wrangler/state/v3/do is not the one that its archive in .wrangler/state/v3/r2 knows, as
+after a restored backup. See the two, with the sha256 of what the archive holds:
+
+  curl -sS -w '\\n' ${archive} ${administrator()}
+
+Go on with this storage all the same, on record, and start again:
+
+  curl -sS -w '\\n' ${archive}/acknowledge ${administrator()} -H 'Content-Type: application/json' -d '{ "sha256": "<that sha256>" }'
+
+Ctrl-C ends it.`
 }
 
 /**

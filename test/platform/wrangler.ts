@@ -1,6 +1,7 @@
 // The gateway as a child process, `wrangler dev`: started, watched and ended. It never shows a secret that it
 // was told of, and leaves no process behind.
 import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -31,9 +32,16 @@ const STOP_MS = 5_000
 const PATIENCE_MS = 3_000
 
 export function startGateway({ root, port, upstreamBaseUrl, secrets, verbose }: GatewayOptions): Gateway {
+  const config = join(root, '.wrangler', 'local.toml')
+  mkdirSync(join(root, '.wrangler'), { recursive: true })
+  writeFileSync(config, localConfig(readFileSync(join(root, 'wrangler.toml'), 'utf8')))
   const health = `http://127.0.0.1:${port}/health`
   // biome-ignore format: one flag a line
   const flags = [
+    'src/index.ts',
+    '--config', config,
+    '--env-file', join(root, '.dev.vars'),
+    '--persist-to', join(root, '.wrangler', 'state'),
     '--ip', '127.0.0.1',
     '--port', String(port),
     '--inspector-port', '0',
@@ -120,6 +128,11 @@ export function startGateway({ root, port, upstreamBaseUrl, secrets, verbose }: 
   }
 
   return { ready, ended, stop }
+}
+
+/** The configuration as it is deployed, with the archive that is left out there unless one has a bucket for it. */
+function localConfig(toml: string): string {
+  return `${toml}\n[[r2_buckets]]\nbinding = "AUDIT_ARCHIVE"\nbucket_name = "audit-archive"\n`
 }
 
 /** Whatever of the group is left, workerd above all. */

@@ -1,6 +1,6 @@
 /** Checks that what is queued becomes durable together or not at all, and that everyone who waits is told which. */
 import { expect, test } from 'vitest'
-import { CommitError, CommitQueue, type Storage } from '../../src/organisation/commit-queue.ts'
+import { CommitError, CommitQueue, type Gate, type Storage } from '../../src/organisation/commit-queue.ts'
 
 /** A storage kept in arrays: `disk` holds what a sync has confirmed. */
 class Disk implements Storage {
@@ -27,7 +27,7 @@ class Disk implements Storage {
 }
 
 /** A queue, its storage, and the turns of the event loop that it asked for, run by hand. */
-function setUp() {
+function setUp(gate?: Gate) {
   const disk = new Disk()
   const deferred: (() => void)[] = []
   const story: string[] = []
@@ -35,6 +35,7 @@ function setUp() {
     disk,
     run => deferred.push(run),
     () => story.push('read anew'),
+    gate,
   )
   return {
     disk,
@@ -156,4 +157,62 @@ test('a batch that fails while nobody waits disturbs nobody', async () => {
   turn()
   await next
   expect(story).toEqual(['read anew', 'second: b'])
+})
+
+test('while the gate is shut nothing is written; batches wait, and are written in their order however it opens', async () => {
+  let open = false
+  const opened = Promise.withResolvers<void>()
+  const gate = {
+    get open() {
+      return open
+    },
+    confirm: () => opened.promise,
+  }
+  const { add, wait, turn, disk, story } = setUp(gate)
+  add('a')
+  wait('first')
+  turn()
+  add('b')
+  wait('second')
+  turn()
+  await Promise.resolve()
+  expect(disk.transactions).toEqual([])
+  // The third comes while the gate is open already and those before it have not gone through.
+  open = true
+  add('c')
+  const third = wait('third')
+  turn()
+  opened.resolve()
+  await third
+  expect(disk.transactions).toEqual([['a'], ['b'], ['c']])
+  expect(story.map(line => line.slice(0, 5))).toEqual(['first', 'secon', 'third'])
+})
+
+test('where the gate stays shut, every batch is lost and everything is read anew; the next one asks again', async () => {
+  let shut = true
+  const gate = {
+    get open() {
+      return !shut
+    },
+    confirm: async () => {
+      if (shut) throw new Error('shut')
+    },
+  }
+  const { add, wait, turn, disk, story } = setUp(gate)
+  add('a')
+  const first = wait('first')
+  turn()
+  add('b')
+  const second = wait('second')
+  turn()
+  await Promise.all([first, second])
+  expect(disk.transactions).toEqual([])
+  expect(story.filter(line => line === 'read anew')).toHaveLength(2)
+  expect(story).toContain('second: lost')
+  shut = false
+  add('c')
+  const last = wait('third')
+  turn()
+  await last
+  expect(disk.disk).toEqual(['c'])
 })

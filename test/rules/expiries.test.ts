@@ -133,7 +133,7 @@ test('tokens that were there before there were warnings are looked at with the f
   // As the second version of the schema left it.
   bench.sql.exec(
     `drop table rates; drop table alerts; drop table warned; drop table hooks; drop table deliveries;
-     drop table payloads; drop table deleted_hooks; drop table signing_key; delete from due; update schema set version = 2;
+     drop table payloads; drop table deleted_hooks; drop table signing_key; drop table archive; delete from due; update schema set version = 2;
      alter table session drop column owner; alter table session drop column expires_at;
      alter table session drop column probe;`,
   )

@@ -4,9 +4,10 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { AuditLog } from '../../src/organisation/audit-log.ts'
 import type { AuditFilter, AuditQuery } from '../../src/organisation/audit-query.ts'
-import { auditExport, auditPage } from '../../src/organisation/audit-reader.ts'
+import { auditExport, pageRows } from '../../src/organisation/audit-reader.ts'
 import type { CommitQueue } from '../../src/organisation/commit-queue.ts'
 import type { Entry, Event } from '../../src/organisation/record.ts'
+import { RecordBytes } from '../../src/organisation/record-bytes.ts'
 import { migrate } from '../../src/organisation/schema.ts'
 import { Tables } from '../../src/organisation/tables.ts'
 import { sqlOf } from './watched.ts'
@@ -120,8 +121,8 @@ const queries: fc.Arbitrary<AuditQuery> = fc
 /** Every page of a query, one after the other. */
 function* pagesOf(tables: Tables, query: AuditQuery): Generator<string[]> {
   for (let before = query.before; ; ) {
-    const { records, next } = auditPage(tables, before === undefined ? query : { ...query, before })
-    yield records
+    const { rows, next } = pageRows(tables, before === undefined ? query : { ...query, before })
+    yield rows.map(({ record }) => record)
     if (next === null) return
     if (before !== undefined && next >= before) throw new Error(`${next} is no step on from ${before}`)
     before = next
@@ -141,7 +142,8 @@ test('pages and exports hold exactly what matches, whatever is open and in which
       expect(pages.flat()).toEqual(expected.toReversed())
       // So short a log is looked through at once: every page but the last is full.
       expect(pages.slice(0, -1).every(page => page.length === limit)).toBe(true)
-      const exported = await new Response(auditExport(tables, query, size, async () => {})).text()
+      const bytes = new RecordBytes(tables, undefined)
+      const exported = await new Response(auditExport(tables, bytes, query, size, async () => {})).text()
       expect(exported).toBe(expected.map(line => `${line}\n`).join(''))
       const walked: string[] = []
       let rest = tables.search.narrow(filter, { after, before: Math.min(before, size + 1) })
@@ -197,6 +199,6 @@ test('a page looks at a bounded part of a long log, and says where to go on', ()
     expect(pages.length).toBe(Math.ceil(all.length / 2_000))
   }
   // What an index names alone is found at once, however far down it is.
-  const found = auditPage(tables, { requestId: 'r0', limit: 10 })
-  expect(found).toEqual({ records: [lines[0]], next: null })
+  const found = pageRows(tables, { requestId: 'r0', limit: 10 })
+  expect(found).toEqual({ rows: [{ seq: 1, record: lines[0] }], next: null })
 })

@@ -133,7 +133,7 @@ describe('what records of one request have in common', () => {
   })
 
   test("an admin's", () => {
-    expect(byAdmin({ ...origin, admin: 'ops' })).toEqual({
+    expect(byAdmin({ ...origin, admin: 'ops', host: 'gateway.example' })).toEqual({
       requestId: 'req-1',
       target: { organisationId: 'ORG1' },
       client,

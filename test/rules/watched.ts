@@ -173,6 +173,7 @@ export class Bench {
     requestId: 'r',
     client: { ip: '192.0.2.1' },
     admin: 'alice',
+    host: 'gateway.example',
   }
 
   setSession(expiresAt: number | null, cookie = 'sesame'): void {

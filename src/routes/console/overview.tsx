@@ -29,6 +29,14 @@ export function OverviewPage({ reader, id, overview, asked, nowMs }: Props) {
         </div>
       ) : (
         <>
+          {overview.stopped !== null && (
+            <section class="card" aria-labelledby="stopped">
+              <h2 id="stopped">Nothing is written</h2>
+              <div class="todo bad">
+                <p>{overview.stopped}</p>
+              </div>
+            </section>
+          )}
           <Session id={id} session={overview.session} nowMs={nowMs} />
           <section class="card" aria-labelledby="failure">
             <h2 id="failure">Last failure</h2>
