@@ -27,6 +27,7 @@ beforeAll(async () => {
   gateway = await startGateway({
     UPSTREAM_TIMEOUT_MS: '1500',
     UPSTREAM_RETRY_MS: '20',
+    AUDIT_ARCHIVE: 'bound',
     AUDITOR_TOKEN: `olga:${auditorSecret}`,
   })
   origin = gateway.runtime.url
@@ -56,7 +57,7 @@ async function open(options: BrowserContextOptions = {}): Promise<Watched> {
     // Chromium logs each answer that is not a 2xx; what the page itself does is what counts here.
     const expected = message
       .text()
-      .startsWith('Failed to load resource: the server responded with a status of 4')
+      .match(/^Failed to load resource: the server responded with a status of (4|503)/)
     if (['error', 'warning'].includes(message.type()) && !expected) complaints.push(message.text())
   })
   page.on('pageerror', error => complaints.push(String(error)))
@@ -81,7 +82,7 @@ async function logIn(page: Page, secret = gateway.adminSecret): Promise<void> {
 /** Every page, by a name. */
 function paths(): Record<string, string> {
   const organisation = (id: string, tail = '') => `/console/organisations/${id}${tail}`
-  const { busy, attacked, missing, rejected, unused, seq, hook, attackedHook } = scene
+  const { busy, attacked, missing, rejected, unused, stopped, seq, hook, attackedHook } = scene
   return {
     organisations: '/console',
     'no-organisations': '/console?after=zzzz',
@@ -92,6 +93,7 @@ function paths(): Record<string, string> {
     'session-missing': organisation(missing),
     'session-rejected': organisation(rejected),
     unused: organisation(unused),
+    stopped: organisation(stopped),
     'record-changed': organisation(busy, `/records/${seq.changed}`),
     'record-failed': organisation(busy, `/records/${seq.failed}`),
     'record-unknown': organisation(busy, `/records/${seq.unknown}`),

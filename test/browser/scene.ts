@@ -20,6 +20,8 @@ export interface Scene {
   missing: string
   rejected: string
   unused: string
+  /** Where nothing is written, as the archive knows another log. */
+  stopped: string
   /** Hooks of `busy` and `attacked`. */
   hook: string
   attackedHook: string
@@ -28,6 +30,20 @@ export interface Scene {
     'changed' | 'failed' | 'unknown' | 'denied' | 'attacked' | 'patched' | 'attackedRejected',
     number
   >
+}
+
+/** An organisation whose archive is given the checkpoint of another log while it runs. */
+async function stop(gateway: Gateway): Promise<string> {
+  const made = await gateway.organisation()
+  const bucket: unknown = await gateway.runtime.miniflare.getR2Bucket('AUDIT_ARCHIVE')
+  const text = `gateway.example/o/${made.id}\n900\n${Buffer.alloc(32, 7).toString('base64')}\n\n— gateway.example AAAA\n`
+  await (bucket as { put(key: string, text: string): Promise<unknown> }).put(`newest/${made.id}`, text)
+  await gateway.admin('DELETE', `/organisations/${made.id}/session`)
+  while ((await put(gateway, made)).json.code !== 'audit-unavailable') {
+    await new Promise(resolve => setTimeout(resolve, 50))
+  }
+  gateway.unverified.delete(made.id)
+  return made.id
 }
 
 export async function makeScene(gateway: Gateway): Promise<Scene> {
@@ -127,7 +143,9 @@ export async function makeScene(gateway: Gateway): Promise<Scene> {
   platform.misbehave({ kind: 'html' }, { method: 'GET' })
   await gateway.ask(versionPath(rejected.id, 'CONN1', '1.4.0'), { token: rejected.token })
   platform.behave()
+  const stopped = await stop(gateway)
   return {
+    stopped,
     busy: busy.id,
     attacked: attacked.id,
     missing,
