@@ -1,17 +1,15 @@
 /** The table of contents: every mount and the order of what surrounds them. Holds no logic of its own. */
-import { Hono } from 'hono/tiny'
-import { admin, administrator, validOrganisation } from './routes/admin.ts'
-import { problem, refusalOf } from './routes/answer.ts'
-import { audit } from './routes/audit.ts'
-import { type AppEnv, configured, noTrailingSlash, requestId } from './routes/context.ts'
-import { hooks } from './routes/hooks.ts'
+import { administration } from './routes/administration.ts'
+import { pages } from './routes/console.tsx'
+import { configured, noTrailingSlash } from './routes/context.ts'
 import { meta } from './routes/meta.ts'
+import { later, part } from './routes/part.ts'
 import { versions } from './routes/versions.ts'
 import { webhooks } from './routes/webhooks.ts'
 
-export const app = new Hono<AppEnv>()
+export const app = part()
 
-app.use(requestId(), noTrailingSlash())
+app.use(noTrailingSlash())
 
 app.use('/o/*', configured())
 app.route('/o', versions)
@@ -19,15 +17,8 @@ app.route('/o', versions)
 app.use('/webhooks/*', configured())
 app.route('/webhooks', webhooks)
 
-app.use('/admin/*', configured(), administrator())
-app.use('/admin/organisations/:organisation_id/*', validOrganisation())
-app.route('/admin', admin)
-app.route('/admin', hooks)
-app.route('/admin', audit)
+app.all('/admin/*', later(administration))
+app.all('/console/*', later(pages))
 
-// Loaded at its first use: what draws pages is of no use to a caller.
-app.all('/console/*', configured(), async c => (await import('./routes/console.tsx')).console(c))
-
-app.route('/', meta)
-app.notFound(c => problem(c, { code: 'not-found', detail: 'There is nothing at this path.' }))
-app.onError((error, c) => problem(c, refusalOf(error, c.get('requestId'))))
+// All that remains.
+app.notFound(later(meta))

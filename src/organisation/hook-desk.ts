@@ -5,31 +5,29 @@
 import { RpcTarget } from 'cloudflare:workers'
 import { holdsToken, withoutTokens } from '../auth/token.ts'
 import { verifySignature } from '../auth/webhook-signature.ts'
-import { ok, type Result, refuse, tokenInBody } from '../errors.ts'
-import { parseEvent } from '../update/webhook-mapping.ts'
+import { type FieldError, ok, type Result, refuse, tokenInBody } from '../errors.ts'
+import { parseEvent } from '../update/event.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import { type DeliveryView, viewDelivery } from './deliveries.ts'
 import type { DeliveryStore } from './delivery-store.ts'
+import { hookMapping } from './hook-mapping.ts'
 import type { HookStore } from './hook-store.ts'
 import type { DeliveryFilter } from './hook-table.ts'
 import {
   changeDefinition,
-  definitionErrors,
   definitionOf,
-  type HookChange,
   type HookDefinition,
   type HookRow,
   type HookView,
   isSecretFor,
-  mapFor,
   maxHooks,
-  type NewHook,
   rotateHook,
   secretFrom,
   viewHook,
 } from './hooks.ts'
 import type { AdminCall } from './messages.ts'
+import type { HookChange, NewHook } from './new-hook.ts'
 import { forHook, type Reception, withoutSecrets } from './reception.ts'
 import { byAdmin } from './record.ts'
 import type { Publishing } from './token-desk.ts'
@@ -72,8 +70,9 @@ export class HookDesk extends RpcTarget {
     secret: string | undefined,
   ): Promise<Result<HookView>> {
     const { hooks, now, exist } = this.#on
+    const { definitionErrors } = await hookMapping()
     const definition = definitionOf(wanted)
-    const refusal = objectionTo(definition)
+    const refusal = objectionTo(definition, definitionErrors(definition))
     if (refusal) return refusal
     if (!(await exist(call))) return refuse({ code: 'audit-unavailable' })
     if (hooks.list().length >= maxHooks)
@@ -96,11 +95,13 @@ export class HookDesk extends RpcTarget {
 
   /** Changes what a hook does with the events to come. */
   async change(call: AdminCall, id: string, wanted: HookChange): Promise<Result<HookView>> {
+    const { definitionErrors } = await hookMapping()
     const row = this.#on.hooks.get(id)
     if (!row) return noSuchHook
     const definition = changeDefinition(row.definition, wanted)
     if (JSON.stringify(definition) === JSON.stringify(row.definition)) return ok(this.#view(row))
-    return objectionTo(definition) ?? this.#change(call, 'hook.changed', { ...row, definition })
+    const refusal = objectionTo(definition, definitionErrors(definition))
+    return refusal ?? this.#change(call, 'hook.changed', { ...row, definition })
   }
 
   /** Gives a hook a new secret: the one that is brought, or one from `random`. */
@@ -141,6 +142,7 @@ export class HookDesk extends RpcTarget {
   /** What an event would become. Nothing is stored, and nothing is sent. */
   async test(id: string, headers: Record<string, string>, body: Uint8Array): Promise<Result<Trial>> {
     const { hooks, now } = this.#on
+    const { mapFor } = await hookMapping()
     const row = hooks.get(id)
     if (!row) return noSuchHook
     const { verification, connectionId } = row.definition
@@ -188,6 +190,7 @@ export class HookDesk extends RpcTarget {
   /** Tries a dead delivery anew, mapped by its hook as it is now. */
   async replay(call: AdminCall, id: string): Promise<Result<DeliveryView>> {
     const { hooks, deliveries, reception, log, now, queue } = this.#on
+    const mapping = await hookMapping()
     await queue.committed().catch(() => {})
     const row = deliveries.get(id)
     const hook = row && hooks.get(row.hook)
@@ -201,7 +204,7 @@ export class HookDesk extends RpcTarget {
     const payload = deliveries.payload(id)
     if (!payload)
       return refuse({ code: 'delivery-conflict', detail: 'The event of this delivery is no longer kept.' })
-    const mapped = reception.replay(row, hook, payload)
+    const mapped = reception.replay(row, hook, payload, mapping)
     if (!mapped.ok) return mapped
     const { target } = forHook(call, hook)
     const origin = byAdmin({ ...call, target, delivery: id })
@@ -235,9 +238,11 @@ export class HookDesk extends RpcTarget {
   }
 }
 
-/** What is wrong with a definition beyond its schema: its expressions, or that the log could not hold it. */
-function objectionTo(definition: HookDefinition): ReturnType<typeof refuse> | undefined {
-  const fields = definitionErrors(definition)
+/** What is wrong with a definition beyond its schema: `fields` of it, or that the log could not hold it. */
+function objectionTo(
+  definition: HookDefinition,
+  fields: FieldError[],
+): ReturnType<typeof refuse> | undefined {
   if (fields.length > 0) return refuse({ code: 'invalid-body', fields })
   return holdsToken(JSON.stringify(definition)) ? refuse(tokenInBody) : undefined
 }

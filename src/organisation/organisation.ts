@@ -39,11 +39,12 @@ import type {
   UpdateCall,
   WebhookCall,
 } from './messages.ts'
+import type { NewSession } from './new-session.ts'
 import { Prober } from './prober.ts'
 import { about, byReader } from './record.ts'
 import { Recorder } from './recorder.ts'
 import { newTurns, Road } from './road.ts'
-import type { NewSession, SessionView } from './session.ts'
+import type { SessionView } from './session.ts'
 import { SessionStore } from './session-store.ts'
 import { Slots } from './slots.ts'
 import { Tables } from './tables.ts'

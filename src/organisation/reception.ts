@@ -7,12 +7,14 @@ import { holdsToken } from '../auth/token.ts'
 import { verifySignature } from '../auth/webhook-signature.ts'
 import { sha256, toHex } from '../crypto.ts'
 import { ok, type Refusal, type Result, refuse, tokenInBody } from '../errors.ts'
-import { type Mapped, parseEvent } from '../update/webhook-mapping.ts'
+import { parseEvent } from '../update/event.ts'
+import type { Mapped } from '../update/webhook-mapping.ts'
 import type { Capacity } from './capacity.ts'
 import { type DeliveryRow, type Payload, rearmed, received } from './deliveries.ts'
 import type { DeliveryStore } from './delivery-store.ts'
+import { type HookMapping, hookMapping } from './hook-mapping.ts'
 import type { HookStore } from './hook-store.ts'
-import { type HookDefinition, type HookRow, mapFor } from './hooks.ts'
+import type { HookDefinition, HookRow } from './hooks.ts'
 import type { Answer, Origin, WebhookCall } from './messages.ts'
 import { type RateState, Rates } from './rates.ts'
 import { type Actor, about, type Entry } from './record.ts'
@@ -57,6 +59,7 @@ export class Reception {
 
   async receive(call: WebhookCall): Promise<Answer> {
     const { hooks, recorder } = this.#on
+    const mapping = await hookMapping()
     const asked = hooks.get(call.hookId)
     if (!asked) return { result: refuse(noSuchHook) }
     const sender = await this.#believe(call, asked)
@@ -66,7 +69,7 @@ export class Reception {
     // A secret that was taken away meanwhile vouches for nothing.
     if (hook.secrets !== asked.secrets) return this.receive(call)
     if ('refusal' in sender) return recorder.refuse(forHook(call, hook), 'webhook', sender)
-    const taken = this.#take(call, hook, sender)
+    const taken = this.#take(call, hook, sender, mapping)
     if (taken.ok) {
       const [entry, answer, also] = taken.value
       const nothingNew = entry.event === 'webhook.duplicate' || entry.reason === 'ping'
@@ -117,6 +120,7 @@ export class Reception {
     call: WebhookCall,
     hook: HookRow,
     { actor, messageId, token, rate }: Believed,
+    { mapFor }: HookMapping,
   ): Result<Parameters<Recorder['answer']>> {
     const { deliveries, capacity, now, newId } = this.#on
     // Whatever comes of it adds a record.
@@ -189,7 +193,12 @@ export class Reception {
   }
 
   /** Maps a dead delivery anew, by the hook as it is now; its record is `seq`. */
-  replay(row: DeliveryRow, hook: HookRow, { body, headers }: Payload): Result<(seq: number) => void> {
+  replay(
+    row: DeliveryRow,
+    hook: HookRow,
+    { body, headers }: Payload,
+    { mapFor }: HookMapping,
+  ): Result<(seq: number) => void> {
     const full = this.#on.capacity.objection('update')
     if (full) return refuse(full)
     if (!this.#on.deliveries.hasRoom(hook.id)) return refuse(queueFull)

@@ -7,11 +7,11 @@ import { ok, type Refusal, type Result, refuse } from '../errors.ts'
 import type { AuditLog, Written } from './audit-log.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import type { AdminCall, Origin } from './messages.ts'
+import type { NewSession } from './new-session.ts'
 import { byAdmin, byGateway } from './record.ts'
 import {
   cookieHeaderOf,
   cookiesOf,
-  type NewSession,
   openSession,
   type Probe,
   rotateCookies,

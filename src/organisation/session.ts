@@ -1,12 +1,11 @@
 /**
- * Owns the platform's session: what an admin may set, how it is sealed, what is shown of it, and how the platform
+ * Owns the platform's session: its cookies, how it is sealed, what is shown of it, and how the platform
  * rotates it. Pure. Between here and upstream/headers.ts its value travels as a Secret.
  */
-import * as z from 'zod/mini'
 import type { Secret } from '../crypto.ts'
-import { dateTime, platformId, versionName } from '../update/connection-version.ts'
+import type { NewSession } from './new-session.ts'
 import { openSecret, sealSecret } from './sealing.ts'
-import { instant, printable } from './tokens.ts'
+import { instant } from './tokens.ts'
 
 /** A session as it is stored. `sealed` is null once deleted; `generation` lives on, so that none is used twice. */
 export interface SessionRow {
@@ -32,49 +31,9 @@ export interface Probe {
   version: string
 }
 
-const maxHeaderLength = 8192
+export const maxHeaderLength = 8192
 /** RFC 6265, section 4.2.1, but lenient in values: what the platform handed out is sent back as it is. */
 const pair = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+=[\x21-\x3a\x3c-\x7e]*(?: +[\x21-\x3a\x3c-\x7e]+)*$/
-
-/** The body of `PUT …/session`: a bare value or a whole header, never guessed from one another. */
-export const newSession = z
-  .strictObject({
-    cookie: z.optional(
-      z.string().check(
-        z.minLength(1),
-        z.maxLength(maxHeaderLength),
-        z.regex(
-          /^[\x21-\x3a\x3c-\x7e]*$/,
-          'must be the bare value of the cookie named cookie, without ; or space; for a whole header use cookieHeader',
-        ),
-        z.refine(
-          text => !text.startsWith('cookie='),
-          'must be the value alone, without cookie= in front; for a whole header use cookieHeader',
-        ),
-      ),
-    ),
-    cookieHeader: z.optional(
-      z.string().check(
-        z.minLength(1),
-        z.maxLength(maxHeaderLength),
-        z.refine(
-          text => splitHeader(text).every(each => pair.test(each)),
-          'must be name=value pairs separated by "; ", as in a Cookie header, without the word Cookie:',
-        ),
-      ),
-    ),
-    probe: z.optional(z.strictObject({ connectionId: platformId, version: versionName })),
-    owner: z.optional(printable),
-    expiresAt: z.optional(z.nullable(dateTime)),
-  })
-  .check(
-    z.refine(
-      body => (body.cookie === undefined) !== (body.cookieHeader === undefined),
-      'exactly one of cookie and cookieHeader is needed',
-    ),
-  )
-
-export type NewSession = z.infer<typeof newSession>
 
 /** The Cookie header to send, exactly as it was given. */
 export function cookieHeaderOf(body: NewSession): string {
@@ -87,6 +46,11 @@ export function cookiesOf(header: string): { name: string; value: string }[] {
     const at = each.indexOf('=')
     return { name: each.slice(0, at), value: each.slice(at + 1) }
   })
+}
+
+/** Whether a text is one or more `name=value` with `;` between them. */
+export function isCookieHeader(text: string): boolean {
+  return splitHeader(text).every(each => pair.test(each))
 }
 
 function splitHeader(header: string): string[] {

@@ -6,9 +6,10 @@ import { RpcTarget } from 'cloudflare:workers'
 import type { Credential } from '../auth/token.ts'
 import { ok, type Result, refuse } from '../errors.ts'
 import type { AdminCall, RevokedToken } from './messages.ts'
+import type { NewToken } from './new-token.ts'
 import type { Tables } from './tables.ts'
 import type { TokenStore } from './token-store.ts'
-import { createToken, type NewToken, rotateToken, type TokenRow, type TokenView } from './tokens.ts'
+import { createToken, rotateToken, type TokenRow, type TokenView } from './tokens.ts'
 
 /** Answers once a record is durable and the directory has been told. */
 export type Publishing = <T>(receipt: string, value: () => T) => Promise<Result<T>>

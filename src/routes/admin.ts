@@ -10,9 +10,10 @@ import { bearerOf, isTokenId, mintToken } from '../auth/token.ts'
 import { randomBytes } from '../crypto.ts'
 import { type Result, refuse } from '../errors.ts'
 import type { AdminCall } from '../organisation/messages.ts'
+import { newSession } from '../organisation/new-session.ts'
+import { newToken, rotation } from '../organisation/new-token.ts'
 import type { Organisation } from '../organisation/organisation.ts'
-import { newSession } from '../organisation/session.ts'
-import { instant, newToken, rotation } from '../organisation/tokens.ts'
+import { instant } from '../organisation/tokens.ts'
 import { platformId } from '../update/connection-version.ts'
 import { ask, problem } from './answer.ts'
 import {
@@ -30,90 +31,100 @@ import { countRefused, learn } from './gate.ts'
 export const maxBodyBytes = 64 * 1024
 const organisationsPage = 100
 
-export const listQuery = z.strictObject({ after: z.optional(platformId) })
+export function listQuery() {
+  return z.strictObject({ after: z.optional(platformId) })
+}
 
-export const admin = new Hono<AppEnv>()
+export function admin() {
+  const admin = new Hono<AppEnv>()
 
-admin.use('/organisations', allow('GET')).get('/organisations', validQuery(listQuery), async c => {
-  const { after = '' } = c.req.valid('query')
-  const { directory } = c.get('config')
-  const rows = await directory.getByName('directory').list(after, organisationsPage + 1)
-  const page = rows.slice(0, organisationsPage)
-  const organisations = page.map(row => ({
-    id: row.organisationId,
-    createdAt: instant(row.createdAt),
-    session: { state: row.sessionState },
-    tokens: row.tokens,
-    storage: { bytes: row.bytes },
-  }))
-  return c.json({
-    organisations,
-    next: rows.length > organisationsPage ? (organisations.at(-1)?.id ?? null) : null,
+  admin.use('/organisations', allow('GET')).get('/organisations', validQuery(listQuery()), async c => {
+    const { after = '' } = c.req.valid('query')
+    const { directory } = c.get('config')
+    const rows = await directory.getByName('directory').list(after, organisationsPage + 1)
+    const page = rows.slice(0, organisationsPage)
+    const organisations = page.map(row => ({
+      id: row.organisationId,
+      createdAt: instant(row.createdAt),
+      session: { state: row.sessionState },
+      tokens: row.tokens,
+      storage: { bytes: row.bytes },
+    }))
+    return c.json({
+      organisations,
+      next: rows.length > organisationsPage ? (organisations.at(-1)?.id ?? null) : null,
+    })
   })
-})
 
-admin.use('/reseal', allow('POST')).post('/reseal', validQuery(listQuery), async c => {
-  const { after = '' } = c.req.valid('query')
-  const { directory } = c.get('config')
-  const rows = await directory.getByName('directory').list(after, organisationsPage + 1)
-  const page = rows.slice(0, organisationsPage).map(row => row.organisationId)
-  const counts = { resealed: 0, unchanged: 0 }
-  const failed: string[] = []
-  for (const id of page) {
-    const outcome = await ask<Result<'resealed' | 'unchanged' | 'unopened'>>(c, id, async organisation =>
-      organisation.reseal({ ...adminCall(c), organisationId: id }),
-    )
-    if (!outcome.ok || !outcome.value.ok || outcome.value.value === 'unopened') failed.push(id)
-    else counts[outcome.value.value]++
-  }
-  return c.json({ ...counts, failed, next: rows.length > organisationsPage ? (page.at(-1) ?? null) : null })
-})
-
-const organisation = '/organisations/:organisation_id'
-admin
-  .use(`${organisation}/tokens`, allow('GET', 'POST'))
-  .get(`${organisation}/tokens`, c =>
-    reply(c, 200, async to => ({ ok: true, value: { tokens: await to.tokens.list() } })),
-  )
-  .post(`${organisation}/tokens`, jsonBody(maxBodyBytes, problem), validBody(newToken), c => {
-    const wanted = c.req.valid('json')
-    if (wanted.expiresAt && Date.parse(wanted.expiresAt) <= Date.now()) {
-      return problem(c, {
-        code: 'invalid-body',
-        fields: [{ field: 'expiresAt', message: 'must lie in the future' }],
-      })
+  admin.use('/reseal', allow('POST')).post('/reseal', validQuery(listQuery()), async c => {
+    const { after = '' } = c.req.valid('query')
+    const { directory } = c.get('config')
+    const rows = await directory.getByName('directory').list(after, organisationsPage + 1)
+    const page = rows.slice(0, organisationsPage).map(row => row.organisationId)
+    const counts = { resealed: 0, unchanged: 0 }
+    const failed: string[] = []
+    for (const id of page) {
+      const outcome = await ask<Result<'resealed' | 'unchanged' | 'unopened'>>(c, id, async organisation =>
+        organisation.reseal({ ...adminCall(c), organisationId: id }),
+      )
+      if (!outcome.ok || !outcome.value.ok || outcome.value.value === 'unopened') failed.push(id)
+      else counts[outcome.value.value]++
     }
-    const minted = mintToken(randomBytes)
-    return reply(c, 201, async to =>
-      withToken(c, minted, await to.tokens.create(adminCall(c), wanted, minted.credential)),
-    )
+    return c.json({ ...counts, failed, next: rows.length > organisationsPage ? (page.at(-1) ?? null) : null })
   })
 
-const oneToken = `${organisation}/tokens/:token_id`
-admin
-  .use(oneToken, allow('GET', 'DELETE'), knownTokenForm())
-  .get(oneToken, c => reply(c, 200, to => to.tokens.get(c.req.param('token_id'))))
-  .delete(oneToken, c => reply(c, 200, to => to.tokens.revoke(adminCall(c), c.req.param('token_id'))))
-
-admin
-  .use(`${oneToken}/rotate`, allow('POST'), knownTokenForm())
-  .post(`${oneToken}/rotate`, jsonBody(maxBodyBytes, problem, { empty: '{}' }), validBody(rotation), c => {
-    const { graceSeconds } = c.req.valid('json')
-    const minted = mintToken(randomBytes, c.req.param('token_id'))
-    return reply(c, 201, async to =>
-      withToken(c, minted, await to.tokens.rotate(adminCall(c), minted.credential, graceSeconds)),
+  const organisation = '/organisations/:organisation_id'
+  admin
+    .use(`${organisation}/tokens`, allow('GET', 'POST'))
+    .get(`${organisation}/tokens`, c =>
+      reply(c, 200, async to => ({ ok: true, value: { tokens: await to.tokens.list() } })),
     )
-  })
+    .post(`${organisation}/tokens`, jsonBody(maxBodyBytes, problem), validBody(newToken()), c => {
+      const wanted = c.req.valid('json')
+      if (wanted.expiresAt && Date.parse(wanted.expiresAt) <= Date.now()) {
+        return problem(c, {
+          code: 'invalid-body',
+          fields: [{ field: 'expiresAt', message: 'must lie in the future' }],
+        })
+      }
+      const minted = mintToken(randomBytes)
+      return reply(c, 201, async to =>
+        withToken(c, minted, await to.tokens.create(adminCall(c), wanted, minted.credential)),
+      )
+    })
 
-admin
-  .use(`${organisation}/session`, allow('GET', 'PUT', 'DELETE'))
-  .get(`${organisation}/session`, c =>
-    reply(c, 200, async to => ({ ok: true, value: await to.getSession() })),
-  )
-  .put(`${organisation}/session`, jsonBody(maxBodyBytes, problem), validBody(newSession), c =>
-    reply(c, 200, to => to.setSession(adminCall(c), c.req.valid('json'))),
-  )
-  .delete(`${organisation}/session`, c => reply(c, 200, to => to.deleteSession(adminCall(c))))
+  const oneToken = `${organisation}/tokens/:token_id`
+  admin
+    .use(oneToken, allow('GET', 'DELETE'), knownTokenForm())
+    .get(oneToken, c => reply(c, 200, to => to.tokens.get(c.req.param('token_id'))))
+    .delete(oneToken, c => reply(c, 200, to => to.tokens.revoke(adminCall(c), c.req.param('token_id'))))
+
+  admin
+    .use(`${oneToken}/rotate`, allow('POST'), knownTokenForm())
+    .post(
+      `${oneToken}/rotate`,
+      jsonBody(maxBodyBytes, problem, { empty: '{}' }),
+      validBody(rotation()),
+      c => {
+        const { graceSeconds } = c.req.valid('json')
+        const minted = mintToken(randomBytes, c.req.param('token_id'))
+        return reply(c, 201, async to =>
+          withToken(c, minted, await to.tokens.rotate(adminCall(c), minted.credential, graceSeconds)),
+        )
+      },
+    )
+
+  admin
+    .use(`${organisation}/session`, allow('GET', 'PUT', 'DELETE'))
+    .get(`${organisation}/session`, c =>
+      reply(c, 200, async to => ({ ok: true, value: await to.getSession() })),
+    )
+    .put(`${organisation}/session`, jsonBody(maxBodyBytes, problem), validBody(newSession()), c =>
+      reply(c, 200, to => to.setSession(adminCall(c), c.req.valid('json'))),
+    )
+    .delete(`${organisation}/session`, c => reply(c, 200, to => to.deleteSession(adminCall(c))))
+  return admin
+}
 
 /**
  * An admin, or an auditor who only reads; else a 401 or 403, which the organisation's log is told of. No GET under /admin

@@ -4,8 +4,7 @@
  * cookie accepted elsewhere.
  */
 import type { Context, MiddlewareHandler } from 'hono'
-import { Hono } from 'hono/tiny'
-import type { ContentfulStatusCode, StatusCode } from 'hono/utils/http-status'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { readerOf } from '../auth/admin.ts'
 import { loginCookie, logoutCookie, visitorOf } from '../auth/console-cookie.ts'
 import { Tries } from '../auth/tries.ts'
@@ -28,8 +27,9 @@ import { OverviewPage } from './console/overview.tsx'
 import { RecordPage } from './console/record.tsx'
 import { stylesheet, stylesheetPath } from './console/style.ts'
 import { TokensPage } from './console/tokens.tsx'
-import { type AppEnv, hostOf, originOf } from './context.ts'
+import { type AppEnv, configured, hostOf, originOf } from './context.ts'
 import { addressOf, countRefused, isBlocked } from './gate.ts'
+import { part } from './part.ts'
 
 const maxFormBytes = 8 * 1024
 const blockedSeconds = 60
@@ -38,169 +38,154 @@ const organisationsPage = 25
 
 /** One for each isolate. */
 const tries = new Tries()
-/** What the app has found out of a request. */
-const outside = new WeakMap<Request, Context<AppEnv>>()
 
-const pages = new Hono<AppEnv>().basePath('/console')
+export function pages() {
+  const pages = part().basePath('/console')
 
-/** Answers a request under /console. The app has given it an id and checked the configuration. */
-export async function console(c: Context<AppEnv>): Promise<Response> {
-  outside.set(c.req.raw, c)
-  const { body, status, headers } = await pages.fetch(c.req.raw, c.env)
-  // Beside the headers that every answer has; of these, the stylesheet alone sets one anew: it may be kept.
-  return c.newResponse(body, { status: status as StatusCode, headers })
-}
+  pages.use(configured(), guarded(), onlyReading())
 
-pages.use(inherited(), guarded(), onlyReading())
-
-pages.get(stylesheetPath, c => {
-  return c.body(stylesheet, 200, {
-    'Content-Type': 'text/css; charset=utf-8',
-    'Cache-Control': 'public, max-age=31536000, immutable',
+  pages.get(stylesheetPath(), c => {
+    return c.body(stylesheet, 200, {
+      'Content-Type': 'text/css; charset=utf-8',
+      'Cache-Control': 'public, max-age=31536000, immutable',
+    })
   })
-})
 
-pages.get('/login', c => show(c, <LoginPage next={pathWithin(c, c.req.query('next'))} />))
+  pages.get('/login', c => show(c, <LoginPage next={pathWithin(c, c.req.query('next'))} />))
 
-pages.post('/login', async c => {
-  const form = await formOf(c)
-  const next = pathWithin(c, form?.get('next'))
-  const refused = (status: 403 | 429, notice: string) =>
-    show(c, <LoginPage next={next} notice={notice} />, status)
-  const nowMs = Date.now()
-  const address = addressOf(c)
-  // Not even a right one is looked at: what is not looked at tells nothing.
-  const wait = tries.waitSeconds(address, nowMs) ?? (isBlocked(c) ? blockedSeconds : undefined)
-  if (wait !== undefined) {
-    c.header('Retry-After', String(wait))
-    return refused(429, 'Too many wrong secrets came from your address. Wait a minute and try again.')
-  }
-  const reader = readerOf(form?.get('secret') ?? '', c.get('config'))
-  if (reader) {
-    c.header('Set-Cookie', loginCookie(reader, nowMs))
-    return c.redirect(next, 303)
-  }
-  tries.count(address, nowMs)
-  const counted = await countRefused(c)
-  const id = /^\/console\/organisations\/([A-Za-z0-9_-]{1,64})(?:[/?]|$)/.exec(next)?.[1]
-  if (id && counted) await ask(c, id, to => to.adminDenied(originOf(c, id)))
-  return refused(403, 'This is not the secret of an admin or auditor.')
-})
-
-pages.post('/logout', c => {
-  c.header('Set-Cookie', logoutCookie)
-  return c.redirect('/console/login', 303)
-})
-
-pages.use(loggedIn())
-
-pages.get('/', async c => {
-  const after = c.req.query('after') ?? ''
-  const directory = c.get('config').directory.getByName('directory')
-  const rows = await directory.list(after, organisationsPage + 1)
-  const shown = rows.slice(0, organisationsPage)
-  const organisations = await Promise.all(
-    shown.map(async (row): Promise<Listed> => {
-      const asked = await ask(c, row.organisationId, organisation => organisation.console.lastFailure())
-      return { ...row, failure: asked.ok ? asked.value : undefined }
-    }),
-  )
-  const next = rows.length > organisationsPage ? (shown.at(-1)?.organisationId ?? null) : null
-  return show(
-    c,
-    <OrganisationsPage
-      reader={c.get('visitor')}
-      organisations={organisations}
-      paged={after !== ''}
-      next={next}
-    />,
-  )
-})
-
-const organisation = '/organisations/:organisation_id{[A-Za-z0-9_-]{1,64}}'
-pages.get(organisation, async c => {
-  const id = c.req.param('organisation_id')
-  const asked = readFilters(new URL(c.req.url).searchParams)
-  // With a filter that is not one, the page is shown and the log is not looked through.
-  const query = asked.query ?? { limit: 1, before: 1 }
-  const overview = await read<Overview | null>(c, (to, call) => to.console.overview(call, query))
-  if (!overview.ok) return refusedPage(c, overview.refusal)
-  const page = { reader: c.get('visitor'), id, overview: overview.value, asked, nowMs: Date.now() }
-  return show(c, <OverviewPage {...page} />, asked.query ? 200 : 400)
-})
-
-pages.get(`${organisation}/tokens`, async c => {
-  const tokens = await read<TokenView[] | null>(c, (to, call) => to.console.tokens(call))
-  if (!tokens.ok) return refusedPage(c, tokens.refusal)
-  const page = { reader: c.get('visitor'), id: c.req.param('organisation_id'), nowMs: Date.now() }
-  return show(c, <TokensPage {...page} tokens={tokens.value ?? []} />)
-})
-
-pages.get(`${organisation}/hooks`, async c => {
-  const hooks = await read<HookView[] | null>(c, (to, call) => to.console.hooks(call))
-  if (!hooks.ok) return refusedPage(c, hooks.refusal)
-  const page = { reader: c.get('visitor'), id: c.req.param('organisation_id'), nowMs: Date.now() }
-  return show(c, <HooksPage {...page} hooks={hooks.value ?? []} />)
-})
-
-pages.get(`${organisation}/hooks/:hook_id{[0-9A-Za-z]{24}}`, async c => {
-  const { organisation_id: id, hook_id } = c.req.param()
-  const state = deliveryStates.find(each => each === c.req.query('state'))
-  const before = /^[1-9]\d{0,14}$/.exec(c.req.query('before') ?? '')?.[0]
-  const filter = { state, before: Number(before ?? Number.MAX_SAFE_INTEGER), limit: pageLength }
-  const found = await read<DeliveryPage | null>(c, (to, call) => to.console.deliveries(call, hook_id, filter))
-  if (!found.ok) return refusedPage(c, found.refusal)
-  const page = { reader: c.get('visitor'), id, state, paged: before !== undefined, nowMs: Date.now() }
-  return found.value
-    ? show(c, <DeliveriesPage {...page} {...found.value} />)
-    : show(c, <NoHookPage {...page} />, 404)
-})
-
-const record = `${organisation}/records/:seq{[1-9][0-9]{0,14}}`
-pages.get(record, async c => {
-  const trail = await read<Trail | null>(c, (to, call) => to.console.trail(call, Number(c.req.param('seq'))))
-  if (!trail.ok) return refusedPage(c, trail.refusal)
-  if (trail.value === null) return noRecord(c)
-  return show(
-    c,
-    <RecordPage reader={c.get('visitor')} id={c.req.param('organisation_id')} trail={trail.value} />,
-  )
-})
-
-/** What `GET /o/…/receipts/{seq}` gives to whom the record is about: it convinces without the console. */
-pages.get(`${record}/receipt`, async c => {
-  const { organisation_id: id, seq } = c.req.param()
-  const name = { organisationId: id, host: hostOf(c) }
-  const receipt = await read<Receipt | null>(c, (to, call) => to.console.receipt(call, name, Number(seq)))
-  if (!receipt.ok && receipt.refusal.code !== 'not-found') return refusedPage(c, receipt.refusal)
-  if (!receipt.ok || receipt.value === null) return noRecord(c)
-  return c.body(`${JSON.stringify(receipt.value)}\n`, 200, {
-    'Content-Type': 'application/json',
-    'Content-Disposition': `attachment; filename="receipt-${id}-${seq}.json"`,
-  })
-})
-
-pages.notFound(c => {
-  const page = (
-    <Message title="Not found" reader={c.get('visitor')}>
-      <p>There is nothing at this path.</p>
-    </Message>
-  )
-  return show(c, page, 404)
-})
-
-pages.onError((error, c) => refusedPage(c, refusalOf(error, c.get('requestId'))))
-
-/** Takes over what the app has found out. */
-function inherited(): MiddlewareHandler<AppEnv> {
-  return async function inherited(c, next) {
-    const app = outside.get(c.req.raw)
-    if (app) {
-      c.set('requestId', app.get('requestId'))
-      c.set('config', app.get('config'))
+  pages.post('/login', async c => {
+    const form = await formOf(c)
+    const next = pathWithin(c, form?.get('next'))
+    const refused = (status: 403 | 429, notice: string) =>
+      show(c, <LoginPage next={next} notice={notice} />, status)
+    const nowMs = Date.now()
+    const address = addressOf(c)
+    // Not even a right one is looked at: what is not looked at tells nothing.
+    const wait = tries.waitSeconds(address, nowMs) ?? (isBlocked(c) ? blockedSeconds : undefined)
+    if (wait !== undefined) {
+      c.header('Retry-After', String(wait))
+      return refused(429, 'Too many wrong secrets came from your address. Wait a minute and try again.')
     }
-    return next()
-  }
+    const reader = readerOf(form?.get('secret') ?? '', c.get('config'))
+    if (reader) {
+      c.header('Set-Cookie', loginCookie(reader, nowMs))
+      return c.redirect(next, 303)
+    }
+    tries.count(address, nowMs)
+    const counted = await countRefused(c)
+    const id = /^\/console\/organisations\/([A-Za-z0-9_-]{1,64})(?:[/?]|$)/.exec(next)?.[1]
+    if (id && counted) await ask(c, id, to => to.adminDenied(originOf(c, id)))
+    return refused(403, 'This is not the secret of an admin or auditor.')
+  })
+
+  pages.post('/logout', c => {
+    c.header('Set-Cookie', logoutCookie)
+    return c.redirect('/console/login', 303)
+  })
+
+  pages.use(loggedIn())
+
+  pages.get('/', async c => {
+    const after = c.req.query('after') ?? ''
+    const directory = c.get('config').directory.getByName('directory')
+    const rows = await directory.list(after, organisationsPage + 1)
+    const shown = rows.slice(0, organisationsPage)
+    const organisations = await Promise.all(
+      shown.map(async (row): Promise<Listed> => {
+        const asked = await ask(c, row.organisationId, organisation => organisation.console.lastFailure())
+        return { ...row, failure: asked.ok ? asked.value : undefined }
+      }),
+    )
+    const next = rows.length > organisationsPage ? (shown.at(-1)?.organisationId ?? null) : null
+    return show(
+      c,
+      <OrganisationsPage
+        reader={c.get('visitor')}
+        organisations={organisations}
+        paged={after !== ''}
+        next={next}
+      />,
+    )
+  })
+
+  const organisation = '/organisations/:organisation_id{[A-Za-z0-9_-]{1,64}}'
+  pages.get(organisation, async c => {
+    const id = c.req.param('organisation_id')
+    const asked = readFilters(new URL(c.req.url).searchParams)
+    // With a filter that is not one, the page is shown and the log is not looked through.
+    const query = asked.query ?? { limit: 1, before: 1 }
+    const overview = await read<Overview | null>(c, (to, call) => to.console.overview(call, query))
+    if (!overview.ok) return refusedPage(c, overview.refusal)
+    const page = { reader: c.get('visitor'), id, overview: overview.value, asked, nowMs: Date.now() }
+    return show(c, <OverviewPage {...page} />, asked.query ? 200 : 400)
+  })
+
+  pages.get(`${organisation}/tokens`, async c => {
+    const tokens = await read<TokenView[] | null>(c, (to, call) => to.console.tokens(call))
+    if (!tokens.ok) return refusedPage(c, tokens.refusal)
+    const page = { reader: c.get('visitor'), id: c.req.param('organisation_id'), nowMs: Date.now() }
+    return show(c, <TokensPage {...page} tokens={tokens.value ?? []} />)
+  })
+
+  pages.get(`${organisation}/hooks`, async c => {
+    const hooks = await read<HookView[] | null>(c, (to, call) => to.console.hooks(call))
+    if (!hooks.ok) return refusedPage(c, hooks.refusal)
+    const page = { reader: c.get('visitor'), id: c.req.param('organisation_id'), nowMs: Date.now() }
+    return show(c, <HooksPage {...page} hooks={hooks.value ?? []} />)
+  })
+
+  pages.get(`${organisation}/hooks/:hook_id{[0-9A-Za-z]{24}}`, async c => {
+    const { organisation_id: id, hook_id } = c.req.param()
+    const state = deliveryStates.find(each => each === c.req.query('state'))
+    const before = /^[1-9]\d{0,14}$/.exec(c.req.query('before') ?? '')?.[0]
+    const filter = { state, before: Number(before ?? Number.MAX_SAFE_INTEGER), limit: pageLength }
+    const found = await read<DeliveryPage | null>(c, (to, call) =>
+      to.console.deliveries(call, hook_id, filter),
+    )
+    if (!found.ok) return refusedPage(c, found.refusal)
+    const page = { reader: c.get('visitor'), id, state, paged: before !== undefined, nowMs: Date.now() }
+    return found.value
+      ? show(c, <DeliveriesPage {...page} {...found.value} />)
+      : show(c, <NoHookPage {...page} />, 404)
+  })
+
+  const record = `${organisation}/records/:seq{[1-9][0-9]{0,14}}`
+  pages.get(record, async c => {
+    const trail = await read<Trail | null>(c, (to, call) =>
+      to.console.trail(call, Number(c.req.param('seq'))),
+    )
+    if (!trail.ok) return refusedPage(c, trail.refusal)
+    if (trail.value === null) return noRecord(c)
+    return show(
+      c,
+      <RecordPage reader={c.get('visitor')} id={c.req.param('organisation_id')} trail={trail.value} />,
+    )
+  })
+
+  /** What `GET /o/…/receipts/{seq}` gives to whom the record is about: it convinces without the console. */
+  pages.get(`${record}/receipt`, async c => {
+    const { organisation_id: id, seq } = c.req.param()
+    const name = { organisationId: id, host: hostOf(c) }
+    const receipt = await read<Receipt | null>(c, (to, call) => to.console.receipt(call, name, Number(seq)))
+    if (!receipt.ok && receipt.refusal.code !== 'not-found') return refusedPage(c, receipt.refusal)
+    if (!receipt.ok || receipt.value === null) return noRecord(c)
+    return c.body(`${JSON.stringify(receipt.value)}\n`, 200, {
+      'Content-Type': 'application/json',
+      'Content-Disposition': `attachment; filename="receipt-${id}-${seq}.json"`,
+    })
+  })
+
+  pages.notFound(c => {
+    const page = (
+      <Message title="Not found" reader={c.get('visitor')}>
+        <p>There is nothing at this path.</p>
+      </Message>
+    )
+    return show(c, page, 404)
+  })
+
+  pages.onError((error, c) => refusedPage(c, refusalOf(error, c.get('requestId'))))
+  return pages
 }
 
 /**
@@ -239,13 +224,9 @@ function guarded(): MiddlewareHandler<AppEnv> {
     c.header('Content-Security-Policy', policy)
     c.header('Referrer-Policy', 'no-referrer')
     c.header('X-Frame-Options', 'DENY')
-    c.header('X-Content-Type-Options', 'nosniff')
     c.header('Cross-Origin-Opener-Policy', 'same-origin')
     c.header('Cross-Origin-Resource-Policy', 'same-origin')
     c.header('X-Robots-Tag', 'noindex')
-    c.header('X-Request-Id', c.get('requestId'))
-    // The stylesheet alone may be kept, and says so.
-    c.header('Cache-Control', 'no-store')
     return next()
   }
 }

@@ -6,10 +6,15 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { problems } from '../errors.ts'
-import { acknowledgement, auditQuery, consistencyQuery, proofQuery } from '../organisation/audit-query.ts'
-import { hookChange, newHook, sample, secretRotation } from '../organisation/hooks.ts'
-import { newSession } from '../organisation/session.ts'
-import { newToken, rotation } from '../organisation/tokens.ts'
+import {
+  acknowledgement,
+  auditQuery,
+  consistencyQuery,
+  proofQuery,
+} from '../organisation/audit-parameters.ts'
+import { hookChange, newHook, sample, secretRotation } from '../organisation/new-hook.ts'
+import { newSession } from '../organisation/new-session.ts'
+import { newToken, rotation } from '../organisation/new-token.ts'
 import { connectionVersion } from '../update/connection-version.ts'
 import { listQuery } from './admin.ts'
 import { deliveryQuery } from './hooks.ts'
@@ -58,14 +63,14 @@ export function openapi(): Json {
       schemas: {
         ConnectionVersion: schema(connectionVersion),
         MergePatch: { type: 'object', description: 'RFC 7396, over a ConnectionVersion' },
-        NewToken: schema(newToken),
-        Rotation: schema(rotation),
-        Acknowledgement: schema(acknowledgement),
-        NewSession: schema(newSession),
-        NewHook: schema(newHook),
-        HookChange: schema(hookChange),
-        SecretRotation: schema(secretRotation),
-        Sample: schema(sample),
+        NewToken: schema(newToken()),
+        Rotation: schema(rotation()),
+        Acknowledgement: schema(acknowledgement()),
+        NewSession: schema(newSession()),
+        NewHook: schema(newHook()),
+        HookChange: schema(hookChange()),
+        SecretRotation: schema(secretRotation()),
+        Sample: schema(sample()),
         Event: { description: 'Whatever the sender sends: at most 1 MiB of JSON' },
         Problem: {
           type: 'object',
@@ -114,7 +119,7 @@ function paths(): Json {
   const list = operation('admin', readers)
   const audit = operation('audit', readers)
   const meta = operation('meta', [])
-  const page = query(listQuery)
+  const page = query(listQuery())
   return {
     [version]: {
       get: op('getVersion', 'Read a version', version, { 200: held }),
@@ -212,7 +217,7 @@ function paths(): Json {
             },
           },
         },
-        { parameters: query(auditQuery) },
+        { parameters: query(auditQuery()) },
       ),
     },
     [`${organisation}/audit/checkpoint`]: {
@@ -245,7 +250,7 @@ function paths(): Json {
         'That the log begins with what it was',
         organisation,
         { 200: json('from, to and proof (RFC 6962, section 2.1.2)') },
-        { parameters: query(consistencyQuery) },
+        { parameters: query(consistencyQuery()) },
       ),
     },
     [`${organisation}/audit/{seq}`]: {
@@ -257,7 +262,7 @@ function paths(): Json {
         'That the log holds a record',
         `${organisation}/{seq}`,
         { 200: json('seq, size, leaf and proof (RFC 6962, section 2.1.1)') },
-        { parameters: query(proofQuery) },
+        { parameters: query(proofQuery()) },
       ),
     },
     '/audit/key': {
@@ -313,7 +318,7 @@ function hooks(): Json {
         'What a hook was sent',
         hook,
         { 200: json('A page, newest first') },
-        { parameters: query(deliveryQuery) },
+        { parameters: query(deliveryQuery()) },
       ),
     },
     [delivery]: {

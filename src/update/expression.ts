@@ -2,7 +2,7 @@
  * Owns CEL expressions over an event: which are allowed, and what one yields. An allowed expression costs time and memory in
  * proportion to the event, reads no clock, and cannot throw. Never says a value of the event in what it answers.
  */
-import { type ASTNode, Environment, EvaluationError, type ParseResult } from '@marcbachmann/cel-js'
+import type { ASTNode, Environment, ParseResult } from '@marcbachmann/cel-js'
 
 /** An expression that was allowed. `type`: what it yields, in CEL's words; `dyn` where only the event tells. */
 export interface Expression {
@@ -64,26 +64,47 @@ function celValue(value: unknown): unknown {
   return typeof value === 'object' && value !== null ? new EventObject(value) : value
 }
 
-function refuseComparison(): never {
-  throw new EvaluationError({
-    code: 'object_comparison',
-    message: 'Objects are not compared, only their fields',
-  })
+type Library = typeof import('@marcbachmann/cel-js')
+
+let library: Library | undefined
+let environment: Environment | undefined
+
+/**
+ * Loads the library, of which nothing is there before: evaluating it would double the start-up, and most organisations have no
+ * hook. Everything else here must wait for this once.
+ */
+export async function loadExpressions(): Promise<void> {
+  library ??= await import('@marcbachmann/cel-js')
+  environment ??= environmentOf(library)
 }
 
-const environment = new Environment({
-  // A literal may mix types, as lists of an event do.
-  homogeneousAggregateLiterals: false,
-  limits: { maxAstNodes: 256, maxDepth: 32, maxListElements: 64, maxMapEntries: 64, maxCallArguments: 4 },
-})
-  .registerVariable('event', 'dyn')
-  .registerVariable('headers', 'map<string, string>')
-  .registerType('object', EventObject)
-  .registerFunction('size(object): int', (object: EventObject) => BigInt(object.size), { async: false })
-  .registerFunction('object.size(): int', (object: EventObject) => BigInt(object.size), { async: false })
-  .registerOperator('string in object', (key: string, object: EventObject) => object.has(key))
-  .registerOperator('object == object', refuseComparison)
-  .registerOperator('object == map', refuseComparison)
+function environmentOf({ Environment, EvaluationError }: Library): Environment {
+  const refuseComparison = (): never => {
+    throw new EvaluationError({
+      code: 'object_comparison',
+      message: 'Objects are not compared, only their fields',
+    })
+  }
+  const options = { async: false }
+  return new Environment({
+    // A literal may mix types, as lists of an event do.
+    homogeneousAggregateLiterals: false,
+    limits: { maxAstNodes: 256, maxDepth: 32, maxListElements: 64, maxMapEntries: 64, maxCallArguments: 4 },
+  })
+    .registerVariable('event', 'dyn')
+    .registerVariable('headers', 'map<string, string>')
+    .registerType('object', EventObject)
+    .registerFunction('size(object): int', (object: EventObject) => BigInt(object.size), options)
+    .registerFunction('object.size(): int', (object: EventObject) => BigInt(object.size), options)
+    .registerOperator('string in object', (key: string, object: EventObject) => object.has(key))
+    .registerOperator('object == object', refuseComparison)
+    .registerOperator('object == map', refuseComparison)
+}
+
+function loaded(): Environment {
+  if (!environment) throw new Error('expressions are used before they are loaded')
+  return environment
+}
 
 /** What is wrong with an expression, in words; `whole`: it is one nevertheless. */
 export interface Wrong {
@@ -94,6 +115,7 @@ export interface Wrong {
 /** An expression as it may be evaluated, or what is wrong with it. */
 export function checkExpression(text: string): Expression | Wrong {
   if (text.length > maxLength) return { wrong: `must have at most ${maxLength} characters`, whole: false }
+  const environment = loaded()
   let parsed: ParseResult
   try {
     parsed = environment.parse(text)
@@ -110,6 +132,7 @@ export function checkExpression(text: string): Expression | Wrong {
 
 /** What an allowed expression yields: null, boolean, string, number, bigint, an array or another object. */
 export function evaluate({ text }: Expression, { event, headers }: Scope): Yield {
+  const environment = loaded()
   try {
     // Parsed anew each time, in microseconds: what was parsed keeps hold of the last event.
     const parsed = environment.parse(text)
@@ -227,7 +250,7 @@ const ownWords: Record<string, string> = {
 }
 
 function reasonOf(error: unknown): string {
-  if (!(error instanceof EvaluationError)) return 'it cannot be evaluated'
+  if (!library || !(error instanceof library.EvaluationError)) return 'it cannot be evaluated'
   const { code, node } = error
   if (code === 'no_such_key' && (node?.op === '.' || node?.op === '[]') && Array.isArray(node.args)) {
     // A key that the expression names; one that it computes is a value of the event.

@@ -26,7 +26,7 @@ const parts = {
   console: {
     // Its pages, and what the organisation's object has for them alone.
     modules: ['./routes/console.tsx', './console-reader.ts'],
-    stub: 'export const console = undefined\nexport class ConsoleReader {}\n',
+    stub: 'export const pages = undefined\nexport class ConsoleReader {}\n',
   },
   expressions: {
     modules: ['@marcbachmann/cel-js'],

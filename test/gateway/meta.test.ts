@@ -3,6 +3,8 @@ import { createConfig, lintFromString } from '@redocly/openapi-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { app } from '../../src/app.ts'
 import { problems } from '../../src/errors.ts'
+import { administration } from '../../src/routes/administration.ts'
+import { meta } from '../../src/routes/meta.ts'
 import { openapi } from '../../src/routes/openapi.ts'
 import { type Gateway, startGateway } from './gateway.ts'
 
@@ -30,7 +32,8 @@ test('every route is in the description, and nothing else is', async () => {
   const described = Object.entries(json.paths as Record<string, object>).flatMap(([path, methods]) =>
     Object.keys(methods).map(method => `${method.toUpperCase()} ${path}`),
   )
-  const routed = app.routes
+  const routed = [app, administration(), meta()]
+    .flatMap(({ routes }) => routes)
     .filter(({ method }) => method !== 'ALL')
     .map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, '{$1}')}`)
   expect([...new Set(routed)].toSorted()).toEqual(described.toSorted())

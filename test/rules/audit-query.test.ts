@@ -1,7 +1,8 @@
 /** Checks what may be asked of the audit log, field by field, and what a query string becomes. */
 import { expect, test } from 'vitest'
 import * as z from 'zod/mini'
-import { auditQuery, filterShown, parseAuditQuery } from '../../src/organisation/audit-query.ts'
+import { auditQuery } from '../../src/organisation/audit-parameters.ts'
+import { filterShown, parseAuditQuery } from '../../src/organisation/audit-query.ts'
 import { fieldErrors } from '../../src/update/connection-version.ts'
 
 test.each<[object, object]>([
@@ -25,7 +26,7 @@ test.each<[object, object]>([
     { event: 'read.*', outcome: 'denied', limit: 5, after: 1, before: 9 },
   ],
 ])('%j is taken', (query, expected) => {
-  expect(parseAuditQuery(z.parse(auditQuery, query))).toEqual(expected)
+  expect(parseAuditQuery(z.parse(auditQuery(), query))).toEqual(expected)
 })
 
 test.each<[string, object]>([
@@ -69,7 +70,7 @@ test.each<[string, object]>([
   ['before', { before: '0x10' }],
   ['order', { order: 'asc' }],
 ])('%s is named for %j', (field, query) => {
-  const { error } = z.safeParse(auditQuery, query)
+  const { error } = z.safeParse(auditQuery(), query)
   expect(error && [...new Set(fieldErrors(error).map(each => each.field))]).toEqual([field])
 })
 

@@ -6,15 +6,13 @@ import {
   definitionOf,
   type HookDefinition,
   type HookRow,
-  hookChange,
   isSecretFor,
-  newHook,
   rotateHook,
   scopeOfHook,
   secretFrom,
-  secretRotation,
   viewHook,
 } from '../../src/organisation/hooks.ts'
+import { hookChange, newHook, secretRotation } from '../../src/organisation/new-hook.ts'
 
 const now = Date.parse('2026-11-24T09:30:00Z')
 const wanted = {
@@ -51,7 +49,7 @@ describe('a new hook', () => {
     ['an HMAC', { verification: { type: 'hmac', header: 'X-Signature' } }],
     ['tokens', { verification: { type: 'token' } }],
   ])('%s', (_, changes) => {
-    expect(newHook.safeParse({ ...wanted, ...changes }).success).toBe(true)
+    expect(newHook().safeParse({ ...wanted, ...changes }).success).toBe(true)
   })
 
   const of = (verification: object) => ({ verification })
@@ -95,7 +93,7 @@ describe('a new hook', () => {
     ['another encoding', of({ type: 'hmac', header: 'X', encoding: 'base64url' }), 'verification.encoding'],
     ['a prefix with a space', of({ type: 'hmac', header: 'X', prefix: 'a b' }), 'verification.prefix'],
   ])('%s is named', (_, changes, path) => {
-    const { success, error } = newHook.safeParse({ ...wanted, ...changes })
+    const { success, error } = newHook().safeParse({ ...wanted, ...changes })
     expect(success).toBe(false)
     expect(error?.issues.map(issue => issue.path.join('.'))).toEqual([path])
     // What was brought is never repeated.
@@ -103,7 +101,7 @@ describe('a new hook', () => {
   })
 
   test('keeps all but its secret', () => {
-    const parsed = newHook.parse({
+    const parsed = newHook().parse({
       ...wanted,
       verification: { type: 'hmac', header: 'X-Signature', secret: 'brought-by-its-sender' },
     })
@@ -124,20 +122,20 @@ describe('a change', () => {
     ['the whole change', { change: { name: 'x' } }, { ...definition, change: { name: 'x' } }],
     ['what is undefined', { name: undefined }, definition],
   ])('of %s leaves the rest', (_, change, expected) => {
-    expect(changeDefinition(definition, hookChange.parse(change))).toEqual(expected)
+    expect(changeDefinition(definition, hookChange().parse(change))).toEqual(expected)
   })
 
   test('null takes a condition and patterns away, and nothing else', () => {
-    const changed = changeDefinition(definition, hookChange.parse({ when: null, versions: null }))
+    const changed = changeDefinition(definition, hookChange().parse({ when: null, versions: null }))
     expect(changed).toEqual({ ...wanted, onFailure: 'block', versions: undefined })
     expect('when' in changed || 'versions' in changed).toBe(false)
     for (const field of ['name', 'connectionId', 'version', 'change', 'onFailure']) {
-      expect(hookChange.safeParse({ [field]: null }).success).toBe(false)
+      expect(hookChange().safeParse({ [field]: null }).success).toBe(false)
     }
   })
 
   test.each(['verification', 'id', 'secret', 'createdBy'])('%s is not one', field => {
-    expect(hookChange.safeParse({ [field]: 'x' }).success).toBe(false)
+    expect(hookChange().safeParse({ [field]: 'x' }).success).toBe(false)
   })
 })
 
@@ -239,10 +237,10 @@ describe('secrets', () => {
   })
 
   test('a rotation has a day of grace, a week at most', () => {
-    expect(secretRotation.parse({})).toEqual({ graceSeconds: 86_400 })
-    expect(secretRotation.safeParse({ graceSeconds: 604_800 }).success).toBe(true)
+    expect(secretRotation().parse({})).toEqual({ graceSeconds: 86_400 })
+    expect(secretRotation().safeParse({ graceSeconds: 604_800 }).success).toBe(true)
     for (const graceSeconds of [-1, 1.5, 604_801, '60']) {
-      expect(secretRotation.safeParse({ graceSeconds }).success).toBe(false)
+      expect(secretRotation().safeParse({ graceSeconds }).success).toBe(false)
     }
   })
 })

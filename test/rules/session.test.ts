@@ -2,10 +2,10 @@
 import { describe, expect, test } from 'vitest'
 import * as z from 'zod/mini'
 import { Secret } from '../../src/crypto.ts'
+import { newSession } from '../../src/organisation/new-session.ts'
 import {
   cookieHeaderOf,
   cookiesOf,
-  newSession,
   openSession,
   rotateCookies,
   type SessionRow,
@@ -29,7 +29,7 @@ describe('setting', () => {
     ['an empty value', { cookieHeader: 'a=; b=c' }, 'a=; b=c'],
     ['a cookie named twice', { cookieHeader: 'a=1; a=2' }, 'a=1; a=2'],
   ])('%s is kept exactly', (_, body, header) => {
-    expect(cookieHeaderOf(z.parse(newSession, body))).toBe(header)
+    expect(cookieHeaderOf(z.parse(newSession(), body))).toBe(header)
   })
 
   test.each<[string, object]>([
@@ -64,7 +64,7 @@ describe('setting', () => {
     ['a header with a byte order mark', { cookieHeader: '\ufeffa=b' }],
     ['a header that is too long', { cookieHeader: `a=${longest}` }],
   ])('%s is refused', (_, body) => {
-    expect(z.safeParse(newSession, body).success).toBe(false)
+    expect(z.safeParse(newSession(), body).success).toBe(false)
   })
 
   test('a refusal repeats nothing of what was sent', () => {
@@ -73,7 +73,7 @@ describe('setting', () => {
       { cookieHeader: 'hush' },
       { cookie: 'hush', cookieHeader: 'x' },
     ]) {
-      expect(JSON.stringify(z.safeParse(newSession, body).error?.issues)).not.toContain('hush')
+      expect(JSON.stringify(z.safeParse(newSession(), body).error?.issues)).not.toContain('hush')
     }
   })
 

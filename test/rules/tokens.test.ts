@@ -1,16 +1,8 @@
 /** Checks the life of a stored token: what an admin may ask for, what row that makes, and what is shown of it when. */
 import { expect, test } from 'vitest'
 import * as z from 'zod/mini'
-import {
-  createToken,
-  instant,
-  type NewToken,
-  newToken,
-  rotateToken,
-  rotation,
-  type TokenRow,
-  viewToken,
-} from '../../src/organisation/tokens.ts'
+import { type NewToken, newToken, rotation } from '../../src/organisation/new-token.ts'
+import { createToken, instant, rotateToken, type TokenRow, viewToken } from '../../src/organisation/tokens.ts'
 import { fieldErrors } from '../../src/update/connection-version.ts'
 
 const now = Date.parse('2026-03-01T12:00:00Z')
@@ -18,7 +10,7 @@ const day = 86_400_000
 const digest = new Uint8Array(32).fill(1)
 const credential = { id: 'AAAAAAAAAAAAAAAA', digest }
 const least = { name: 'ci-deploy', connections: ['CONN1'] }
-const wanted: NewToken = z.parse(newToken, least)
+const wanted: NewToken = z.parse(newToken(), least)
 const row = createToken(wanted, credential, 'ops', now)
 
 /** The fields that a schema complains of. */
@@ -55,7 +47,7 @@ test.each<[string, object]>([
   ['the highest rate', { rateLimit: { requests: 100_000, windowSeconds: 86_400 } }],
   ['the lowest rate', { rateLimit: { requests: 1, windowSeconds: 1 } }],
 ])('a new token may have %s', (_, change) => {
-  expect(z.parse(newToken, { ...least, ...change })).toEqual({ ...wanted, ...change })
+  expect(z.parse(newToken(), { ...least, ...change })).toEqual({ ...wanted, ...change })
 })
 
 test.each<[string, object, string]>([
@@ -107,7 +99,7 @@ test.each<[string, object, string]>([
   ['a field too many in its rate', { rateLimit: { requests: 1, windowSeconds: 1, x: 1 } }, 'rateLimit.x'],
   ['a field too many', { scope: '*' }, 'scope'],
 ])('a new token must not have %s', (_, change, field) => {
-  expect(wrongFields(newToken, { ...least, ...change })).toEqual([field])
+  expect(wrongFields(newToken(), { ...least, ...change })).toEqual([field])
 })
 
 test.each<[unknown, number | string]>([
@@ -121,8 +113,8 @@ test.each<[unknown, number | string]>([
   [{ graceSeconds: null }, 'graceSeconds'],
   [{ grace: 60 }, 'grace'],
 ])('a rotation by %j: %s', (body, expected) => {
-  const { data } = z.safeParse(rotation, body)
-  expect(data ? data.graceSeconds : wrongFields(rotation, body)[0]).toBe(expected)
+  const { data } = z.safeParse(rotation(), body)
+  expect(data ? data.graceSeconds : wrongFields(rotation(), body)[0]).toBe(expected)
 })
 
 test('a new row', () => {

@@ -10,13 +10,11 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { matchesVersion } from '../../src/auth/caller.ts'
 import { withoutTokens } from '../../src/auth/token.ts'
-import {
-  type Mapped,
-  type Mapping,
-  mapEvent,
-  mappingErrors,
-  parseEvent,
-} from '../../src/update/webhook-mapping.ts'
+import { parseEvent } from '../../src/update/event.ts'
+import { loadExpressions } from '../../src/update/expression.ts'
+import { type Mapped, type Mapping, mapEvent, mappingErrors } from '../../src/update/webhook-mapping.ts'
+
+await loadExpressions()
 
 const forbidden = (text: string) => withoutTokens(text) !== text
 const token = `vgw_${'A'.repeat(65)}`

@@ -2,7 +2,8 @@
  * Owns how the timeline's form and links narrow the log: from a query string to a checked query, and back to a link. A field
  * that was left empty is not a filter, and a time without an offset is UTC, as browsers send it.
  */
-import { type AuditQuery, auditQuery, parseAuditQuery } from '../../organisation/audit-query.ts'
+import { auditQuery } from '../../organisation/audit-parameters.ts'
+import { type AuditQuery, parseAuditQuery } from '../../organisation/audit-query.ts'
 import { fieldErrors } from '../../update/connection-version.ts'
 
 /** The fields of the form, and `before`, by which its pages follow one another. */
@@ -31,7 +32,7 @@ export function readFilters(search: URLSearchParams): Asked {
     const local = /^(\d{4}-\d\d-\d\dT\d\d:\d\d)(:\d\d(?:\.\d+)?)?$/.exec(whole[name] ?? '')
     if (local) whole[name] = `${local[1]}${local[2] ?? ':00'}Z`
   }
-  const parsed = auditQuery.safeParse({ ...whole, limit: String(pageLength) })
+  const parsed = auditQuery().safeParse({ ...whole, limit: String(pageLength) })
   return parsed.success
     ? { filters, query: parseAuditQuery(parsed.data), wrong: [] }
     : { filters, query: undefined, wrong: fieldErrors(parsed.error) }

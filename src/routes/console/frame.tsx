@@ -30,7 +30,7 @@ export function Page({ title, reader, organisation, children }: Frame) {
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <title>{`${title} · versori-gateway`}</title>
         <link rel="icon" href={icon} />
-        <link rel="stylesheet" href={`/console${stylesheetPath}`} />
+        <link rel="stylesheet" href={`/console${stylesheetPath()}`} />
       </head>
       <body>
         <a class="skip" href="#content">

@@ -152,4 +152,9 @@ button.quiet { border-color: var(--line); font-weight: 400; padding: .1875rem .7
 `
 
 /** Where it is served: a new one has a new path. */
-export const stylesheetPath = `/style.${toHex(sha256(stylesheet)).slice(0, 16)}.css`
+export function stylesheetPath(): string {
+  path ??= `/style.${toHex(sha256(stylesheet)).slice(0, 16)}.css`
+  return path
+}
+
+let path: string | undefined

@@ -1,0 +1,49 @@
+/** Owns what an admin may send about a session, as a schema that is built when it is called for. Never keeps anything. */
+import * as z from 'zod/mini'
+import { dateTime, platformId, versionName } from '../update/connection-version.ts'
+import { printable } from './new-token.ts'
+import { isCookieHeader, maxHeaderLength } from './session.ts'
+
+/** The body of `PUT …/session`: a bare value or a whole header, never guessed from one another. */
+export function newSession() {
+  return z
+    .strictObject({
+      cookie: z.optional(
+        z.string().check(
+          z.minLength(1),
+          z.maxLength(maxHeaderLength),
+          z.regex(
+            /^[\x21-\x3a\x3c-\x7e]*$/,
+            'must be the bare value of the cookie named cookie, without ; or space; for a whole header use cookieHeader',
+          ),
+          z.refine(
+            text => !text.startsWith('cookie='),
+            'must be the value alone, without cookie= in front; for a whole header use cookieHeader',
+          ),
+        ),
+      ),
+      cookieHeader: z.optional(
+        z
+          .string()
+          .check(
+            z.minLength(1),
+            z.maxLength(maxHeaderLength),
+            z.refine(
+              isCookieHeader,
+              'must be name=value pairs separated by "; ", as in a Cookie header, without the word Cookie:',
+            ),
+          ),
+      ),
+      probe: z.optional(z.strictObject({ connectionId: platformId, version: versionName })),
+      owner: z.optional(printable()),
+      expiresAt: z.optional(z.nullable(dateTime)),
+    })
+    .check(
+      z.refine(
+        body => (body.cookie === undefined) !== (body.cookieHeader === undefined),
+        'exactly one of cookie and cookieHeader is needed',
+      ),
+    )
+}
+
+export type NewSession = z.infer<ReturnType<typeof newSession>>
