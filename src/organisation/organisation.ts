@@ -143,22 +143,13 @@ export class Organisation extends DurableObject<Env> {
     const { notary, bytes } = this.#evidence
     const tools = { ...on, writer, unsettled: this.#unsettled, now, retryMs }
     const attempts = new Attempts(tools, this.#recorder)
-    const all = {
-      ...tools,
-      session: this.#session,
-      capacity,
-      recorder: this.#recorder,
-      attempts,
-    }
+    const all = { ...tools, session: this.#session, capacity, recorder: this.#recorder, attempts }
     this.#road = new Road({ ...all, tokens: this.#tokens, notary, turns, sleep, timeoutMs })
     const publishing: Publishing = (receipt, value) => this.#commitAndPublish(receipt, value)
     this.#tokenDesk = new TokenDesk({ tables: this.#tables, tokens: this.#tokens, now, exist, publishing })
     const newId = () => uuidv7(now())
-    this.#webhooks = new Webhooks(
-      { ...all, ...watched, road: this.#road, world, exist, publishing, newId },
-      sql,
-      sealingKeys,
-    )
+    const depot = { ...all, ...watched, road: this.#road, world, exist, publishing, newId }
+    this.#webhooks = new Webhooks(depot, sql, sealingKeys)
     const publish = (summary: Summary) => directory.getByName('directory').put(summary)
     this.#chores = new Chores({
       ...all,
@@ -170,10 +161,8 @@ export class Organisation extends DurableObject<Env> {
       timeoutMs,
     })
     const { hooks } = this
-    this.#console = new ConsoleReader(
-      { ...watched, hooks, notary, bytes, continuity: this.#continuity, now },
-      sql,
-    )
+    const shelf = { ...watched, hooks, notary, bytes, continuity: this.#continuity, now }
+    this.#console = new ConsoleReader(shelf, sql)
     if (!this.#tables.exist) return
     state.storage.transactionSync(() => this.#tables.migrate())
     this.#load()

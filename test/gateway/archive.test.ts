@@ -7,9 +7,19 @@ import { createHash, createPrivateKey, sign } from 'node:crypto'
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { append, emptyTree, leafHash } from '../../src/organisation/tree.ts'
-import { type Answer, eventsOf, filesUnder, gatewayForTests, logOf, newId, passHour, put } from './gateway.ts'
+import {
+  type Answer,
+  eventsOf,
+  filesUnder,
+  gatewayForTests,
+  logOf,
+  newId,
+  passHour,
+  put,
+  versionPath,
+} from './gateway.ts'
 import { startReceiver, verified } from './receiver.ts'
 
 const receiver = await startReceiver()
@@ -25,6 +35,9 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
   await receiver.stop()
 })
+
+// Restarts take seconds each where the machine is busy.
+vi.setConfig({ testTimeout: 120_000 })
 
 const sleep = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
 async function until<T>(look: () => Promise<T | undefined | false>): Promise<T> {
@@ -294,6 +307,16 @@ test('a log that was rewritten whole, with a tree that is valid, is refused', as
   expect((await archiveOf(made)).json).toMatchObject({ state: 'forked', archive: { root: known.root } })
 })
 
+/** Signed with the gateway's own key, in base64. */
+function signed(text: string): string {
+  const key = createPrivateKey({
+    key: Buffer.from(gateway.bindings.AUDIT_SIGNING_KEY as string, 'base64'),
+    format: 'der',
+    type: 'pkcs8',
+  })
+  return sign(null, Buffer.from(text), key).toString('base64')
+}
+
 /** A checkpoint that is not of the log, as another object would have put it. */
 const strangerTo = (id: string) =>
   `gateway.example/o/${id}\n900\n${Buffer.alloc(32, 7).toString('base64')}\n\n— gateway.example AAAA\n`
@@ -312,15 +335,9 @@ test('an acknowledgement holds over a crash before the archive has heard of it, 
 
   // As the crash would leave it: what was acknowledged is signed in the storage, and still there in the archive.
   const text = `versori-gateway acknowledged fork\n${made.id}\n${sha256(stranger)}\n`
-  const key = createPrivateKey({
-    key: Buffer.from(gateway.bindings.AUDIT_SIGNING_KEY as string, 'base64'),
-    format: 'der',
-    type: 'pkcs8',
-  })
-  const signed = sign(null, Buffer.from(text), key).toString('base64')
   for (const [acknowledged, state] of [
-    [sign(null, Buffer.from(`${text} `), key).toString('base64'), 'forked'],
-    [signed, 'confirmed'],
+    [signed(`${text} `), 'forked'],
+    [signed(text), 'confirmed'],
   ]) {
     await (await bucket()).put(`newest/${made.id}`, stranger)
     await (await storageOf(made)).exec(`update archive set acknowledged = '${acknowledged}'`)
@@ -333,6 +350,119 @@ test('an acknowledgement holds over a crash before the archive has heard of it, 
   await (await bucket()).put(`newest/${made.id}`, stranger)
   await gateway.restart()
   expect((await archiveOf(made)).json.state).toBe('forked')
+})
+
+test('an acknowledged loss of the archive holds over a crash as well', async () => {
+  await covered(made)
+  const text = `versori-gateway acknowledged fork\n${made.id}\n${sha256('')}\n`
+  await (await bucket()).delete(`newest/${made.id}`)
+  await (await storageOf(made)).exec(`update archive set acknowledged = '${signed(text)}'`)
+  await gateway.restart()
+  expect((await archiveOf(made)).json.state).toBe('confirmed')
+  await press(made)
+  await covered(made)
+})
+
+test('the storage chooses neither what it is compared with nor the name that is signed', async () => {
+  await put(gateway, made)
+  const known = await covered(made)
+  untold.push(made.id)
+  const other = newId()
+  await (await storageOf(made)).exec('update archive set checkpointed = 0')
+  await (await storageOf(made)).exec(`update organisation set id = '${other}'`)
+  await gateway.restart()
+  expect((await archiveOf(made)).json.state).toBe('unconfirmed')
+  expect((await press(made)).json.code).toBe('audit-unavailable')
+  await (await storageOf(made)).exec(`update organisation set id = '${made.id}'`)
+  const host = `gateway.example/o/VICTIM\n4711\n${known.root}\nx`
+  await (await storageOf(made)).exec(`update archive set host = '${host}', checkpointed = 0`)
+  await (await storageOf(made)).exec(`insert or replace into due values ('checkpoints', 1)`)
+  receiver.received.splice(0)
+  await gateway.restart()
+  await archiveOf(made)
+  await sleep(500)
+  expect(receiver.received.map(({ text }) => text).filter(text => text.includes('VICTIM'))).toEqual([])
+  expect((await newest(made))?.text).toBe(known.text)
+  // A new session brings a host that is one.
+  expect((await press(made)).status).toBe(200)
+  await covered(made)
+})
+
+test('while it is forked nothing goes to the platform: no read, no patch, no probe; and strangers stay strangers', async () => {
+  await gateway.admin('PUT', `/organisations/${made.id}/session`, {
+    cookie: gateway.platform.cookie.replace(/^cookie=/, ''),
+    probe: { connectionId: 'CONN1', version: '1.4.0' },
+  })
+  await covered(made)
+  await (await bucket()).put(`newest/${made.id}`, strangerTo(made.id))
+  await gateway.restart()
+  untold.push(made.id)
+  const sent = gateway.platform.received.length
+  const path = versionPath(made.id, 'CONN1', '1.4.0')
+  const patch = {
+    method: 'PATCH',
+    headers: { 'Content-Type': 'application/merge-patch+json' },
+    body: { description: 'no' },
+  }
+  for (const ask of [{}, patch]) {
+    const refused = await gateway.ask(path, { token: made.token, ...ask })
+    expect([refused.status, refused.json.code]).toEqual([503, 'audit-unavailable'])
+    expect(refused.json.detail).toMatch(/^The archive knows another/)
+  }
+  expect((await press(made)).status).toBe(503)
+  await passHour(gateway)
+  const { token } = await gateway.organisation()
+  expect((await gateway.ask(path, { token })).json.code).toBe('invalid-token')
+  expect(gateway.platform.received.slice(sent).filter(({ url }) => url.includes(made.id))).toEqual([])
+})
+
+test('an acknowledgement amid requests that are being refused leaves a log without a gap', async () => {
+  await covered(made)
+  const stranger = strangerTo(made.id)
+  await (await bucket()).put(`newest/${made.id}`, stranger)
+  await gateway.restart()
+  receiver.mood = 'hang'
+  await archiveOf(made)
+  const asked: Promise<Answer>[] = []
+  for (let i = 0; i < 12; i++) {
+    asked.push(gateway.ask(`/o/${made.id}/token`, { token: made.token }), put(gateway, made))
+    if (i === 3) asked.push(archiveOf(made, 'POST', '/acknowledge', { sha256: sha256(stranger) }))
+    await sleep(10)
+  }
+  await Promise.all(asked)
+  receiver.mood = { status: 204 }
+  expect((await put(gateway, made)).status).toBe(200)
+  const rows = await (await storageOf(made)).exec('select count(*) as n, max(seq) as last from records')
+  expect(rows[0]?.n).toBe(rows[0]?.last)
+  await press(made)
+  await covered(made)
+})
+
+test('what was due while nothing could be written is done as soon as it can', async () => {
+  await covered(made)
+  const stranger = strangerTo(made.id)
+  await (await bucket()).put(`newest/${made.id}`, stranger)
+  await (await storageOf(made)).exec(`insert or replace into due values ('checkpoints', 1)`)
+  await gateway.restart()
+  expect((await archiveOf(made)).json.state).toBe('forked')
+  await sleep(300)
+  await archiveOf(made, 'POST', '/acknowledge', { sha256: sha256(stranger) })
+  await covered(made)
+})
+
+test('bytes that are not those that were recorded are not archived under their name, and the alert names the record', async () => {
+  await fill(made, 260)
+  await (await storageOf(made)).exec(
+    `update records set record = replace(record, 'ci-deploy', 'ci-deplox') where seq = 4`,
+  )
+  await press(made)
+  await covered(made)
+  untold.push(made.id)
+  expect(await keysUnder(`segments/${made.id}/`)).toEqual([])
+  const alert = await receiver.until(
+    ({ body }) => body?.type === 'audit.damaged' && body.data.organisationId === made.id,
+  )
+  expect(alert.body.data).toEqual({ organisationId: made.id, seq: 4 })
 })
 
 test('a storage that is gone altogether cannot be made anew while the archive knows of it', async () => {
