@@ -44,7 +44,7 @@ export function TokensPage(props: { reader: Reader; id: string; tokens: TokenVie
                     {token.revokedAt && <span class="muted">revoked </span>}
                     <Aged at={token.revokedAt ?? token.expiresAt} nowMs={nowMs} />
                   </td>
-                  <td class="lines">
+                  <td class="lines scope">
                     <span>{token.actions.join(', ')}</span>
                     <span>connections: {token.connections.join(', ')}</span>
                     <span>versions: {token.versions.join(', ')}</span>
