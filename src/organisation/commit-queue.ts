@@ -35,9 +35,9 @@ export class CommitQueue {
   #last: Promise<void> = Promise.resolve()
 
   /**
-   * `defer` runs a function on a later turn of the event loop: late enough for concurrent requests to join, and no
-   * later. `onFailure` must read every cache anew: what it holds may be ahead of the storage. While the gate is shut, no
-   * batch is written.
+   * `defer` runs a function on a later turn of the event loop: late enough for concurrent requests to join, and later
+   * only where that holds nobody up. `onFailure` must read every cache anew: what it holds may be ahead of the storage.
+   * While the gate is shut, no batch is written.
    */
   constructor(
     storage: Storage,

@@ -59,6 +59,8 @@ import { Writer } from './writer.ts'
 const callerSlots = 5
 const alarmSlots = 1
 const maxWaiting = 256
+/** How long a commit waits for the records of others while callers queue for the slots. */
+const companyMs = 4
 /** For an alarm that can do nothing. */
 const shutRetryMs = 60_000
 
@@ -109,9 +111,12 @@ export class Organisation extends DurableObject<Env> {
     }
     const grounds = { ...archived, tables: this.#tables, name: state.id.name ?? '' }
     this.#continuity = new Continuity(grounds, () => this.#resume())
-    // With nothing to wait for, this resolves on a later turn of the event loop, at less than half the price of a timer.
-    const nextTurn = (run: () => void) => void state.storage.sync().then(run, run)
-    this.#queue = new CommitQueue(state.storage, nextTurn, () => this.#startAnew(), this.#continuity)
+    const slots = new Slots(callerSlots, maxWaiting)
+    // While callers wait for slots, a commit that waits for company holds nobody up. Else a sync, with nothing to wait for,
+    // resolves on a later turn of the event loop, at less than half the price of a timer.
+    const soon = (run: () => void) =>
+      slots.crowded ? void setTimeout(run, companyMs) : void state.storage.sync().then(run, run)
+    this.#queue = new CommitQueue(state.storage, soon, () => this.#startAnew(), this.#continuity)
     this.#log = new AuditLog(this.#tables, this.#queue, (...record) => {
       this.#watch.heed(...record)
       this.#evidence.heed(...record)
@@ -133,7 +138,7 @@ export class Organisation extends DurableObject<Env> {
     this.#prober = new Prober(this.#log, this.#session, inspector, world.now, upstream.timeoutMs)
     const shut = () => this.#continuity.objection
     const capacity = new Capacity(storageBytes, () => this.#tables.bytes, shut)
-    const writer = new Writer(courier(new Slots(callerSlots, maxWaiting)), world, retryMs)
+    const writer = new Writer(courier(slots), world, retryMs)
     this.#recorder = new Recorder({ ...stores, now })
     const exist = (call: AdminCall) => this.#comeIntoBeing(call)
     const { retentionDays } = config.config

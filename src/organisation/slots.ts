@@ -22,6 +22,11 @@ export class Slots {
     this.#total = total
   }
 
+  /** Whether anyone waits for a slot. */
+  get crowded(): boolean {
+    return this.#waiting > 0
+  }
+
   /** A ticket, or undefined where too many wait already. */
   take(key: string, owner = ''): Ticket | undefined {
     const { promise, resolve } = Promise.withResolvers<boolean>()

@@ -157,3 +157,15 @@ test('a full queue makes room for who has fewer waiting, at the cost of who has 
   noisy[0]?.leave()
   expect(await quiet?.ready).toBe(true)
 })
+
+test('it is crowded while anyone waits, and no longer', () => {
+  const slots = new Slots(1, 2)
+  const held = slots.take('a')
+  expect(slots.crowded).toBe(false)
+  const waiting = slots.take('a')
+  expect(slots.crowded).toBe(true)
+  held?.leave()
+  expect(slots.crowded).toBe(false)
+  waiting?.leave()
+  expect(slots.crowded).toBe(false)
+})
