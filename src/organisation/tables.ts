@@ -38,14 +38,17 @@ export interface DueRow {
   at: number
 }
 
+const recordsBetweenReadings = 16
+
 export class Tables {
   readonly #sql: SqlStorage
   /** Finds records; only of an organisation that exists. */
   readonly search: RecordSearch
 
   #exist: boolean
-  /** As it was after the last record. */
+  /** As it was read last, and what the records since then have added without their indexes. */
   #bytes: number | undefined
+  #recordsSince = 0
 
   constructor(sql: SqlStorage) {
     this.#sql = sql
@@ -70,9 +73,12 @@ export class Tables {
     migrate(this.#sql)
   }
 
-  /** What the object's storage holds, indexes and free pages included. */
+  /** What the object's storage holds, indexes and free pages included; a few records late, as asking SQLite is slow. */
   get bytes(): number {
-    this.#bytes ??= this.#sql.databaseSize
+    if (this.#bytes === undefined || this.#recordsSince >= recordsBetweenReadings) {
+      this.#bytes = this.#sql.databaseSize
+      this.#recordsSince = 0
+    }
     return this.#bytes
   }
 
@@ -247,7 +253,8 @@ export class Tables {
   }
 
   insertRecord(row: RecordRow): void {
-    this.#bytes = undefined
+    this.#recordsSince++
+    if (this.#bytes !== undefined) this.#bytes += row.record.length
     this.#sql.exec(
       'insert into records values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       row.seq,
