@@ -4,7 +4,7 @@
  * failure. Pure but for what is passed in.
  */
 import { ok, type Refusal, type Result, refuse } from '../errors.ts'
-import { compare, type Intent } from '../update/writable.ts'
+import { compare, type Intent, isAbout } from '../update/writable.ts'
 import { backoffMs } from '../upstream/backoff.ts'
 import type { Verdict } from '../upstream/verdict.ts'
 import type { Courier, Errand, Exchange, World } from './courier.ts'
@@ -142,7 +142,7 @@ function worthAnother({ effect, result, session }: Verdict): boolean {
 
 /** A 2xx that shows another version, or none, does not say that this one was updated. */
 function ofThisVersion(verdict: Verdict, intent: Intent): Verdict {
-  if (!verdict.result.ok || compare(intent, verdict.result.body) !== 'other') return verdict
+  if (!verdict.result.ok || isAbout(intent, verdict.result.body)) return verdict
   const detail = 'The answer of the platform is not the version that was updated.'
   return unknownAs({ ...verdict, result: refuse({ code: 'upstream-invalid-response', detail }) })
 }

@@ -26,6 +26,12 @@ export function intentOf(body: string, pathVersion: string): Intent {
   }
 }
 
+/** Whether an answer shows the version that was to be updated, whatever it says of the update. */
+export function isAbout(intent: Intent, answer: string): boolean {
+  const version = JSON.parse(answer)
+  return typeof version === 'object' && version?.id === intent.id
+}
+
 /**
  * What a version that was read says of an intent: it took effect, it did not, or (`other`) this is not the version that
  * was updated, as a name can move to a sibling meanwhile.

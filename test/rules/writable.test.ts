@@ -1,6 +1,6 @@
 /** Checks what a version that was read says of an update that was sent. */
 import { expect, test } from 'vitest'
-import { compare, intentOf } from '../../src/update/writable.ts'
+import { compare, intentOf, isAbout } from '../../src/update/writable.ts'
 
 const sent = {
   id: '01M59MG9XR6FT096B3PXN8RG2V',
@@ -43,4 +43,14 @@ test('no description and an empty one are the same', () => {
 
 test.each(['null', '[]', '"text"', '{}'])('an answer that is no version (%s) is another', text => {
   expect(compare(intent, text)).toBe('other')
+})
+
+test.each([
+  ['the version as sent', JSON.stringify(sent), true],
+  ['the version, changed by someone since', JSON.stringify({ ...sent, isDefault: true }), true],
+  ['a sibling', JSON.stringify({ ...sent, id: '01OTHER' }), false],
+  ['null', 'null', false],
+  ['a text', '"01M59MG9XR6FT096B3PXN8RG2V"', false],
+])('whether an answer is about the version: %s', (_, answer, expected) => {
+  expect(isAbout(intent, answer)).toBe(expected)
 })
