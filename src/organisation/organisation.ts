@@ -59,7 +59,7 @@ import { Writer } from './writer.ts'
 const callerSlots = 5
 const alarmSlots = 1
 const maxWaiting = 256
-/** How long a commit waits for the records of others while callers queue for the slots. */
+/** How long a commit waits for the records of others while callers queue for the slots: it holds nobody up then. */
 const companyMs = 4
 /** For an alarm that can do nothing. */
 const shutRetryMs = 60_000
@@ -112,8 +112,7 @@ export class Organisation extends DurableObject<Env> {
     const grounds = { ...archived, tables: this.#tables, name: state.id.name ?? '' }
     this.#continuity = new Continuity(grounds, () => this.#resume())
     const slots = new Slots(callerSlots, maxWaiting)
-    // While callers wait for slots, a commit that waits for company holds nobody up. Else a sync, with nothing to wait for,
-    // resolves on a later turn of the event loop, at less than half the price of a timer.
+    // A sync with nothing to wait for resolves on a later turn of the event loop, at less than half the price of a timer.
     const soon = (run: () => void) =>
       slots.crowded ? void setTimeout(run, companyMs) : void state.storage.sync().then(run, run)
     this.#queue = new CommitQueue(state.storage, soon, () => this.#startAnew(), this.#continuity)
