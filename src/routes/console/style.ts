@@ -92,7 +92,7 @@ tbody th { font-weight: 400; font-size: 1rem; color: inherit; white-space: norma
 th:last-child, td:last-child { padding-right: 0; }
 .number { text-align: right; }
 td { overflow-wrap: anywhere; }
-@media (min-width: 46.01rem) { .scope { min-width: 13rem; } }
+@media (min-width: 46.01rem) { .scope { min-width: 11.5rem; } .whole { white-space: nowrap; } }
 .diff del { color: var(--bad); background: var(--bad-ground); text-decoration: none; }
 .diff ins { color: var(--good); background: var(--good-ground); text-decoration: none; }
 .diff del, .diff ins { display: inline-block; padding: .125rem .5rem; border-radius: 4px; white-space: pre-wrap; }

@@ -32,7 +32,7 @@ export function TokensPage(props: { reader: Reader; id: string; tokens: TokenVie
                   <th scope="row">
                     <a href={`${pathOf(id)}?actor=${encodeURIComponent(token.id)}#timeline`}>{token.name}</a>
                     <br />
-                    <span class="id muted">{token.id}</span>
+                    <span class="id muted whole">{token.id}</span>
                   </th>
                   <td>
                     <Chip mood={stateMoods[token.status] ?? 'plain'}>{token.status}</Chip>
