@@ -22,6 +22,11 @@ export function verifierKey(host: string, publicKey: Uint8Array): string {
   return `${name}+${Buffer.from(keyId(name, publicKey)).toString('hex')}+${key}`
 }
 
+/** Whether a log can be named after a host: a line break or a slash in it would make its checkpoint that of another log. */
+export function isHostOfLog(host: string): boolean {
+  return /^[!-.0-~]+$/.test(host)
+}
+
 /** A checkpoint of an organisation's log, `<host>/o/<organisation_id>`, signed. */
 export function checkpoint(
   { host, organisationId }: { host: string; organisationId: string },
@@ -30,8 +35,7 @@ export function checkpoint(
   key: SigningKey,
 ): string {
   const name = keyName(host)
-  // A line break in either would make this the checkpoint of whatever log they name.
-  if (!/^[!-.0-~]+$/.test(name) || !/^[\w-]+$/.test(organisationId)) throw new Error('not the name of a log')
+  if (!isHostOfLog(host) || !/^[\w-]+$/.test(organisationId)) throw new Error('not the name of a log')
   const text = `${name}/o/${organisationId}\n${size}\n${Buffer.from(root).toString('base64')}\n`
   const signature = Buffer.concat([keyId(name, key.publicKey), key.sign(text)])
   return `${text}\n— ${name} ${signature.toString('base64')}\n`

@@ -5,8 +5,8 @@
  */
 import { type SigningKey, sha256, toHex } from '../crypto.ts'
 import type { Message, Reception } from '../upstream/post.ts'
-import type { Archive } from './archive.ts'
-import type { ArchiveTable } from './archive-table.ts'
+import { type Archive, ArchiveError, type Held } from './archive.ts'
+import type { ArchiveRow, ArchiveTable } from './archive-table.ts'
 import { readCheckpoint } from './checkpoint.ts'
 import type { World } from './courier.ts'
 import type { Tables } from './tables.ts'
@@ -19,7 +19,7 @@ import { root, treeOf } from './tree.ts'
  */
 export type ArchiveState = 'unbound' | 'unconfirmed' | 'confirmed' | 'forked'
 
-/** A log by its size and root (base64). Of what is no checkpoint, both are null. */
+/** A log by its size and root (base64). Of what is no checkpoint, both are null; of a log that lacks a node, the root. */
 interface Position {
   size: number | null
   root: string | null
@@ -61,6 +61,7 @@ export class Continuity {
   #comparing: Promise<void> | undefined
   #tryAt = 0
   #etag: string | undefined
+  #forkEtag: string | undefined
 
   /** `onConfirmed` is called each time that the log may be written to after it might not. */
   constructor(grounds: Grounds, onConfirmed: () => void) {
@@ -77,6 +78,8 @@ export class Continuity {
   /** Why it may not, in words for the operator. */
   get objection(): string | undefined {
     if (this.open) return undefined
+    if (this.#isAnothers())
+      return 'The storage of this organisation says that it is of another one: nothing is written to it.'
     return this.#state === 'forked'
       ? 'The archive knows another audit log than this one, as after a restored backup: nothing is written until an administrator has looked at GET …/audit/archive and acknowledged it.'
       : 'The archive of the audit log cannot be read, so this log may be an older copy: nothing is written until it can.'
@@ -105,7 +108,8 @@ export class Continuity {
 
   /** Puts a checkpoint of this log in the place of the newest. False where something else had, and the log is compared anew. */
   async advance(text: string, archive: Archive): Promise<boolean> {
-    const held = await archive.putNewest(this.#organisationId, text, this.#etag)
+    if (!this.open) return false
+    const held = await archive.putNewest(this.organisationId, text, this.#etag)
     if (held) this.#etag = held.etag
     else await this.again()
     return held !== undefined
@@ -114,6 +118,7 @@ export class Continuity {
   /** Lets the log be written to, as an admin has acknowledged the fork: the signature to keep of what was acknowledged. */
   accept(): string {
     const signature = this.#signatureOf(this.#fork?.sha256 ?? '')
+    this.#etag = this.#forkEtag
     this.#state = 'confirmed'
     return signature
   }
@@ -122,7 +127,7 @@ export class Continuity {
   accepted(): void {
     this.#fork = undefined
     this.#told = false
-    this.#onConfirmed()
+    this.#opened()
   }
 
   /** That could not be recorded. */
@@ -141,43 +146,64 @@ export class Continuity {
     const { archive, table, tables, world, retryMs } = this.#on
     if (!archive) return
     const wasOpen = this.open
-    try {
-      if (this.#isAnothers()) throw new NotConfirmed('the storage names another organisation')
-      const held = await archive.newest(this.#organisationId)
-      const claim = { sha256: toHex(sha256(held?.text ?? '')), ...positionOf(held?.text) }
-      const known = tables.exist ? table.get() : undefined
-      const follows = held === undefined ? !known?.checkpointed : this.#begins(claim)
-      const isOurs = follows || this.#isAcknowledged(claim.sha256)
-      this.#etag = held?.etag
-      this.#fork = isOurs ? undefined : claim
-      this.#state = isOurs ? 'confirmed' : 'forked'
-    } catch {
-      this.#tryAt = world.now() + restTimes * retryMs
+    // By what was known when the archive was asked: a checkpoint may land meanwhile.
+    const known = tables.exist ? table.get() : undefined
+    if (this.#isAnothers()) this.#state = 'unconfirmed'
+    else {
+      try {
+        this.#judge(await archive.newest(this.organisationId), known)
+      } catch (error) {
+        if (!(error instanceof ArchiveError)) throw error
+        this.#tryAt = world.now() + restTimes * retryMs
+      }
     }
-    if (this.open && !wasOpen) this.#onConfirmed()
+    if (this.open && !wasOpen) this.#opened()
     // Nobody waits for the receiver.
     if (!this.open) void this.#tell()
   }
 
+  #judge(held: Held | undefined, known: ArchiveRow | undefined): void {
+    const claim = { sha256: toHex(sha256(held?.text ?? '')), ...positionOf(held?.text) }
+    const follows = held === undefined ? !known?.checkpointed : this.#begins(claim)
+    const isOurs = follows || known?.acknowledged === this.#signatureOf(claim.sha256)
+    this.#state = isOurs ? 'confirmed' : 'forked'
+    this.#fork = isOurs ? undefined : claim
+    // What contradicts this log must not be overwritten before an admin has acknowledged it.
+    if (isOurs) this.#etag = held?.etag
+    else this.#forkEtag = held?.etag
+  }
+
+  #opened(): void {
+    try {
+      this.#onConfirmed()
+    } catch {
+      // What is due is tried again by the alarm; that the log may be written to stands.
+    }
+  }
+
   /** Whether this log begins with the one of a checkpoint. */
   #begins({ size, root: claimed }: Position): boolean {
-    return size !== null && size <= this.#size && rootAt(this.#on.tables, size) === claimed
+    try {
+      return size !== null && size <= this.#size && rootAt(this.#on.tables, size) === claimed
+    } catch {
+      // A node is missing.
+      return false
+    }
   }
 
-  /** Signed, as who can write to this storage must not be able to acknowledge. Ed25519 signs the same text the same way. */
-  #isAcknowledged(digest: string): boolean {
-    const { tables, table } = this.#on
-    return tables.exist && table.get().acknowledged === this.#signatureOf(digest)
-  }
-
+  /** Who can write to this storage must not be able to acknowledge. Ed25519 signs the same text the same way. */
   #signatureOf(digest: string): string {
-    const text = `versori-gateway acknowledged fork\n${this.#organisationId}\n${digest}\n`
+    const text = `versori-gateway acknowledged fork\n${this.organisationId}\n${digest}\n`
     return Buffer.from(this.#on.key.sign(text)).toString('base64')
   }
 
   /** Of what is durable, whatever is queued. */
   #log(): Position {
-    return { size: this.#size, root: rootAt(this.#on.tables, this.#size) }
+    try {
+      return { size: this.#size, root: rootAt(this.#on.tables, this.#size) }
+    } catch {
+      return { size: this.#size, root: null }
+    }
   }
 
   get #size(): number {
@@ -185,20 +211,20 @@ export class Continuity {
   }
 
   /** The object's own name: the storage must not choose what it is compared with. */
-  get #organisationId(): string {
+  get organisationId(): string {
     return this.#on.name || (this.#on.tables.organisation()?.id ?? '')
   }
 
   #isAnothers(): boolean {
     const stored = this.#on.tables.organisation()?.id
-    return stored !== undefined && stored !== this.#organisationId
+    return stored !== undefined && stored !== this.organisationId
   }
 
   /** An alert of its own, once in an object's life: the log cannot take a record to alert of. */
   async #tell(): Promise<void> {
     if (!this.#fork || this.#told || !this.#on.tell) return
     const { sha256: digest, ...archive } = this.#fork
-    const organisationId = this.#organisationId
+    const organisationId = this.organisationId
     const type = 'audit.forked'
     const timestamp = new Date(this.#on.world.now()).toISOString()
     const data = { organisationId, log: this.#log(), archive: { ...archive, sha256: digest } }

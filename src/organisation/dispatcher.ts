@@ -55,6 +55,7 @@ export class Dispatcher {
 
   /** In a new object what may go is due: the lanes and the rest of the one before it went with that one. */
   wake(): void {
+    this.#resumeAt = 0
     const { ready, nextAt } = this.#runnable()
     const at = ready.length > 0 ? this.#on.world.now() : nextAt
     if (at !== undefined) this.#on.agenda.noLaterThan('deliveries', at)

@@ -27,7 +27,6 @@ export interface Means extends Desk {
   world: Pick<World, 'now' | 'random'>
   retryMs: number
   tell: ((message: Message) => Promise<Reception | undefined>) | undefined
-  pause: ReadingRoom['pause']
   exist: ReadingRoom['exist']
 }
 
@@ -39,11 +38,16 @@ export class Evidence {
   readonly retention: Retention
   readonly #continuity: Continuity
 
-  constructor(means: Means, sql: SqlStorage) {
+  constructor(means: Means, storage: Pick<DurableObjectStorage, 'sql' | 'sync'>) {
     this.#continuity = means.continuity
     this.bytes = new RecordBytes(means.tables, means.archive)
-    this.notary = new Notary({ ...means, evidence: new EvidenceTable(sql), bytes: this.bytes })
-    this.desk = new AuditDesk({ ...means, bytes: this.bytes, notary: this.notary })
+    this.notary = new Notary({ ...means, evidence: new EvidenceTable(storage.sql), bytes: this.bytes })
+    this.desk = new AuditDesk({
+      ...means,
+      bytes: this.bytes,
+      notary: this.notary,
+      pause: () => storage.sync(),
+    })
     this.checkpoints = new Publication({ ...means, notary: this.notary })
     const segment = (index: number) => this.checkpoints.segment(index)
     this.retention = new Retention({ ...means, segment })

@@ -159,6 +159,7 @@ export class Notary {
     } catch {
       return refuse({ code: 'audit-unavailable', detail: archiveUnreadable })
     }
+    if (!this.#on.continuity.open) return this.#shut()
     const actor: Actor | undefined = record && JSON.parse(record).actor
     if (!record || !actor || !isFor(actor)) return noSuchRecord
     const { leaf, proof } = this.#inclusion(seq, size)
@@ -178,10 +179,15 @@ export class Notary {
     try {
       await continuity.confirm()
     } catch {
-      return refuse({ code: 'audit-unavailable', detail: continuity.objection })
+      return this.#shut()
     }
     this.noticeKey(name)
-    return this.#durable()
+    const tree = await this.#durable()
+    return tree.ok && !continuity.open ? this.#shut() : tree
+  }
+
+  #shut(): ReturnType<typeof refuse> {
+    return refuse({ code: 'audit-unavailable', detail: this.#on.continuity.objection })
   }
 
   /** The log as it is now, once it is on disk: what a checkpoint says must not be undone by a crash. */

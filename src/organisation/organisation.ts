@@ -89,7 +89,8 @@ export class Organisation extends DurableObject<Env> {
     const config = readConfig(env)
     // Nothing works without, and the edge lets nothing through; but the alarm must live on, so this must not throw.
     if (!config.ok) return
-    const { upstream, sealingKeys, signingKey, directory, storageBytes, alerts } = config.config
+    const { upstream, sealingKeys, signingKey, directory, storageBytes, alerts, retentionDays } =
+      config.config
     const { timeoutMs, retryMs } = upstream
     const { sql } = state.storage
     const world: World = {
@@ -140,10 +141,8 @@ export class Organisation extends DurableObject<Env> {
     const writer = new Writer(courier(slots), world, retryMs)
     this.#recorder = new Recorder({ ...stores, now })
     const exist = (call: AdminCall) => this.#comeIntoBeing(call)
-    const { retentionDays } = config.config
-    const pause = () => state.storage.sync()
-    const means = { ...stores, ...archived, continuity: this.#continuity, retentionDays, now, pause, exist }
-    this.#evidence = new Evidence(means, sql)
+    const means = { ...stores, ...archived, continuity: this.#continuity, retentionDays, now, exist }
+    this.#evidence = new Evidence(means, state.storage)
     const { notary, bytes } = this.#evidence
     const tools = { ...on, writer, unsettled: this.#unsettled, now, retryMs }
     const attempts = new Attempts(tools, this.#recorder)
@@ -164,8 +163,7 @@ export class Organisation extends DurableObject<Env> {
       publish,
       timeoutMs,
     })
-    const { hooks } = this
-    const shelf = { ...watched, hooks, notary, bytes, continuity: this.#continuity, now }
+    const shelf = { ...watched, hooks: this.hooks, notary, bytes, continuity: this.#continuity, now }
     this.#console = new ConsoleReader(shelf, sql)
     if (!this.#tables.exist) return
     state.storage.transactionSync(() => this.#tables.migrate())
@@ -222,6 +220,7 @@ export class Organisation extends DurableObject<Env> {
   }
 
   async receipt(call: ReceiptCall): Promise<Answer> {
+    await this.#mayWrite()
     return this.#road.receipt(call)
   }
 
@@ -277,7 +276,7 @@ export class Organisation extends DurableObject<Env> {
 
   /** Records that someone presented a wrong secret, or that an auditor asked for what only an admin may do. */
   async adminDenied(call: Origin | ReaderCall): Promise<void> {
-    if (!this.#recorder.mayRecordRefusal()) return
+    if (!(await this.#mayWrite()) || !this.#recorder.mayRecordRefusal()) return
     const who =
       'reader' in call
         ? { ...byReader(call), reason: 'insufficient-scope' }
@@ -359,7 +358,8 @@ export class Organisation extends DurableObject<Env> {
   /** Does what is due. Never throws: after six failures the runtime would forget the alarm. */
   override async alarm(): Promise<void> {
     const due = this.#agenda?.fired(Date.now())
-    if (!due || !(await this.#continuity.again())) return this.ctx.storage.setAlarm(Date.now() + shutRetryMs)
+    const open = this.#continuity?.open || (await this.#continuity?.again().catch(() => false))
+    if (!due || !open) return this.ctx.storage.setAlarm(Date.now() + shutRetryMs).catch(() => {})
     for (const kind of due) {
       try {
         await this.#chores.run(kind)

@@ -7,6 +7,7 @@ import { pauseMs } from '../upstream/backoff.ts'
 import type { Message, Reception } from '../upstream/post.ts'
 import { type Archive, type Segment, segmentLevel, segmentRecords } from './archive.ts'
 import type { ArchiveTable } from './archive-table.ts'
+import { isHostOfLog } from './checkpoint.ts'
 import type { Continuity } from './continuity.ts'
 import type { World } from './courier.ts'
 import type { Notary } from './notary.ts'
@@ -94,7 +95,7 @@ export class Publication {
     // For a crash in what follows.
     agenda.set('checkpoints', world.now() + hourly * retryMs)
     const issue = await this.#issue()
-    if (!issue) return agenda.done('checkpoints')
+    if (!issue) return continuity.open ? agenda.done('checkpoints') : undefined
     const archived = archive ? await this.#archive(issue, archive) : 'done'
     // Not where the archive knows another log: two must not go out under one name.
     const told = continuity.open && (await this.#tell(issue))
@@ -108,17 +109,20 @@ export class Publication {
     else agenda.done('checkpoints')
   }
 
-  /** A checkpoint of what is durable; undefined without a host, which is a part of the log's name: whoever sets a session brings one. */
+  /**
+   * A checkpoint of what is durable; undefined where the log is not known to be the one, and without a host, which is a part of its
+   * name: whoever sets a session brings one.
+   */
   async #issue(): Promise<Issue | undefined> {
-    const { queue, log, table, tables, notary } = this.#on
-    const organisationId = tables.organisation()?.id
-    if (organisationId === undefined) return undefined
+    const { queue, log, table, tables, notary, continuity } = this.#on
+    if (!tables.exist) return undefined
+    const { organisationId } = continuity
     notary.noticeKey({ organisationId })
     const { size } = log
     const top = root(log.tree)
     await queue.committed()
     const { host } = table.get()
-    if (host === null) return undefined
+    if (host === null || !isHostOfLog(host) || !continuity.open) return undefined
     const text = notary.sign({ organisationId, host }, size, top)
     return { organisationId, size, root: top, text }
   }

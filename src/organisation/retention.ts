@@ -42,6 +42,8 @@ export class Retention {
     const { queue, agenda, table, now, retryMs } = this.#on
     const endsAt = now() + patience * retryMs
     for (;;) {
+      // What was closed a moment ago, and is to be looked into, stands in the tables then.
+      await queue.committed()
       const at = this.#nextAt()
       if (at === undefined) return agenda.done('retention')
       if (at > now() || now() >= endsAt) return agenda.set('retention', at)
@@ -49,8 +51,8 @@ export class Retention {
       if (!(await this.#isArchived(dropped / segmentRecords))) {
         return agenda.set('retention', now() + hourly * retryMs)
       }
+      if ((this.#nextAt() ?? Number.POSITIVE_INFINITY) > now()) continue
       queue.add(() => table.drop(dropped, dropped + segmentRecords))
-      await queue.committed()
     }
   }
 

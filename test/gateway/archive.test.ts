@@ -366,7 +366,7 @@ test('an acknowledged loss of the archive holds over a crash as well', async () 
   await covered(made)
 })
 
-test('the storage chooses neither what it is compared with nor the name that is signed', async () => {
+test('the storage chooses neither what it is compared with nor another log that is signed', async () => {
   const known = await covered(made)
   untold.push(made.id)
   const other = newId()
@@ -438,6 +438,17 @@ test('an acknowledgement amid requests that are being refused leaves a log witho
   expect(rows[0]?.n).toBe(rows[0]?.last)
   await press(made)
   await covered(made)
+})
+
+test('a stranger is on record also where it is the first that an object hears of', async () => {
+  await covered(made)
+  for (let i = 0; i < 3; i++) {
+    await gateway.restart()
+    const path = `/admin/organisations/${made.id}/session`
+    expect((await gateway.ask(path, { token: 'x'.repeat(40) })).status).toBe(401)
+  }
+  const events = await eventsOf(gateway, made.id)
+  expect(events.filter(event => event === 'admin.denied')).toHaveLength(3)
 })
 
 test('what was due while nothing could be written is done as soon as it can', async () => {

@@ -1,4 +1,5 @@
 /** Checks what a log is held against before it is written to, over the real statements and a bucket in memory that fails on demand. */
+import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { SigningKey } from '../../src/crypto.ts'
 import { Archive, type Bucket } from '../../src/organisation/archive.ts'
@@ -11,10 +12,14 @@ import { Bench, baseMs } from './watched.ts'
 const key = new SigningKey(Buffer.from(`302e020100300506032b657004220420${'07'.repeat(32)}`, 'hex'))
 const name = { organisationId: 'ORG1', host: 'gateway.example' }
 
+const sha256Of = (text: string) => createHash('sha256').update(text).digest('hex')
+
 /** What the archive holds as the newest, and how it behaves. */
 class Shelf {
   text: string | undefined
   mood: 'well' | 'fails' | 'hangs' = 'well'
+  /** Holds an answer back that was made already. */
+  slowly: Promise<void> | undefined
   reads = 0
 
   get bucket(): Bucket {
@@ -22,9 +27,19 @@ class Shelf {
       this.reads++
       if (this.mood === 'fails') throw new Error('10001')
       if (this.mood === 'hangs') return new Promise(() => {})
-      return this.text === undefined ? null : { etag: 'e', text: async () => this.text }
+      const { text } = this
+      const answer = text === undefined ? null : { etag: sha256Of(text), text: async () => text }
+      await this.slowly
+      return answer
     }
-    return { get } as unknown as Bucket
+    const put = async (_: string, text: string, { onlyIf }: { onlyIf: { etagMatches?: string } }) => {
+      const { etagMatches } = onlyIf
+      const there = this.text === undefined ? undefined : sha256Of(this.text)
+      if (etagMatches !== there) return null
+      this.text = text
+      return { etag: sha256Of(text) }
+    }
+    return { get, put } as unknown as Bucket
   }
 }
 
@@ -38,12 +53,14 @@ async function setUp(records: number) {
   const late = Promise.withResolvers<void>()
   const sleep = () => ({ done: late.promise, cancel: () => {} })
   let confirmed = 0
+  const table = new ArchiveTable(bench.sql)
+  const archive = new Archive(shelf.bucket, sleep, 10)
   const make = () =>
     new Continuity(
       {
         tables,
-        table: new ArchiveTable(bench.sql),
-        archive: new Archive(shelf.bucket, sleep, 10),
+        table,
+        archive,
         key,
         world: { now: () => bench.now },
         retryMs: baseMs,
@@ -57,7 +74,17 @@ async function setUp(records: number) {
     )
   const checkpointAt = (size: number) =>
     checkpoint(name, size, root(treeOf((seq, level) => tables.nodeHash(seq, level), size)), key)
-  return { bench, shelf, told, make, checkpointAt, letIn: late.resolve, times: () => confirmed }
+  return {
+    bench,
+    shelf,
+    told,
+    make,
+    table,
+    archive,
+    checkpointAt,
+    letIn: late.resolve,
+    times: () => confirmed,
+  }
 }
 
 /** The state after one attempt to confirm. */
@@ -147,4 +174,51 @@ test('a fork is told of once, and looked into again only when asked to', async (
   shelf.text = own
   expect(await continuity.again()).toBe(true)
   expect([continuity.view.archive, times()]).toEqual([null, 1])
+})
+
+test('what contradicts the log is never written over, also by a run that was under way', async () => {
+  const { make, shelf, archive, checkpointAt } = await setUp(5)
+  shelf.text = checkpointAt(3)
+  const continuity = make()
+  expect(await stateOf(continuity)).toBe('confirmed')
+  const stranger = checkpointAt(5).replace('\n5\n', '\n900\n')
+  shelf.text = stranger
+  expect(await continuity.again()).toBe(false)
+  expect(await continuity.advance(checkpointAt(5), archive)).toBe(false)
+  expect(shelf.text).toBe(stranger)
+  // Acknowledged, it gives way.
+  continuity.accept()
+  continuity.accepted()
+  expect(await continuity.advance(checkpointAt(5), archive)).toBe(true)
+})
+
+test('a checkpoint that lands while the archive is being read makes no fork', async () => {
+  const { make, shelf, archive, table, checkpointAt, told } = await setUp(5)
+  const continuity = make()
+  expect(await stateOf(continuity)).toBe('confirmed')
+  const held = Promise.withResolvers<void>()
+  shelf.slowly = held.promise
+  const looking = continuity.again()
+  expect(await continuity.advance(checkpointAt(5), archive)).toBe(true)
+  table.putCheckpointed(5)
+  held.resolve()
+  expect([await looking, told]).toEqual([true, []])
+})
+
+test('a log that lacks a node is another log', async () => {
+  const { make, shelf, bench, checkpointAt, told } = await setUp(8)
+  shelf.text = checkpointAt(7)
+  bench.sql.exec('delete from records where seq = 6')
+  expect(await stateOf(make())).toBe('forked')
+  expect(told).toHaveLength(1)
+})
+
+test('a storage that says that it is of another organisation is shut, with words of its own', async () => {
+  const { make, shelf, bench, checkpointAt } = await setUp(8)
+  shelf.text = checkpointAt(7)
+  const continuity = make()
+  expect(await stateOf(continuity)).toBe('confirmed')
+  bench.sql.exec(`update organisation set id = 'VICTIM'`)
+  expect(await continuity.again()).toBe(false)
+  expect(continuity.objection).toMatch(/is of another one/)
 })
