@@ -15,9 +15,12 @@ import type { Entry, Event } from './record.ts'
 import type { Desk } from './recorder.ts'
 import { leafHash, root } from './tree.ts'
 
-/** In times the backoff's base: an hour; 10 min after a change that the platform makes by itself; 5 s between what goes out at once. */
+/**
+ * In times the backoff's base: an hour; 10 min between what goes out as the platform gives a new cookie, which it may do with each
+ * answer; 5 s between what else goes out at once.
+ */
 const hourly = 14_400
-const soon = 2_400
+const rotationEvery = 2_400
 const atOnceEvery = 20
 /** A run gives segments to the archive for so long, in times the backoff's base, and then lets others go first. */
 const patience = 4
@@ -56,6 +59,8 @@ interface Issue {
 export class Publication {
   readonly #on: Press
   #lastRunAt = 0
+  /** When a cookie that the platform gave anew last made one leave at once. */
+  #rotatedAt = Number.NEGATIVE_INFINITY
   /** When the first record that came since the run began must go out, if one did. */
   #wantedAt: number | undefined
   /** How often each of the two has failed in a row. */
@@ -73,9 +78,13 @@ export class Publication {
   heed({ event }: Pick<Entry, 'event'>, _seq: number, timeMs: number): void {
     const { archive, tell, retryMs, agenda } = this.#on
     if (!archive && !tell) return
+    const rotatedAt = Math.max(timeMs, this.#rotatedAt + rotationEvery * retryMs)
+    if (event === 'session.rotated' && rotatedAt === timeMs) this.#rotatedAt = timeMs
     const at = urgent.includes(event)
       ? Math.max(timeMs, this.#lastRunAt + atOnceEvery * retryMs)
-      : timeMs + (event === 'session.rotated' ? soon : hourly) * retryMs
+      : event === 'session.rotated'
+        ? rotatedAt
+        : timeMs + hourly * retryMs
     this.#wantedAt = Math.min(at, this.#wantedAt ?? at)
     agenda.noLaterThan('checkpoints', at)
   }
