@@ -89,7 +89,7 @@ export class AuditDesk extends RpcTarget {
 
   /** Goes on with this log although the archive knows another, which an admin names by the digest of what is there. */
   async acknowledge(call: AdminCall, sha256: string): Promise<Result<ArchiveView>> {
-    const { continuity, queue, log, table, agenda, now } = this.#on
+    const { continuity, queue, log, table, now } = this.#on
     const { state, log: ours, archive: fork } = await this.archive()
     if (state !== 'forked' || !fork) return noFork
     if (fork.sha256 !== sha256) {
@@ -110,7 +110,6 @@ export class AuditDesk extends RpcTarget {
       fork: { log: ours, archive: fork },
     }
     const { receipt } = log.append(entry, now())
-    agenda.noLaterThan('checkpoints', now())
     try {
       await queue.committed()
     } catch {

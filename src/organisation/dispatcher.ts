@@ -53,7 +53,7 @@ export class Dispatcher {
     this.#on = depot
   }
 
-  /** In a new object what may go is due: the lanes and the rest of the one before it went with that one. */
+  /** What may go is due, and no rest holds it up: in a new object, and where the log may be written to again. */
   wake(): void {
     this.#resumeAt = 0
     const { ready, nextAt } = this.#runnable()
