@@ -58,12 +58,15 @@ export class SigningKey {
   }
 }
 
-/** SHA-256 (FIPS 180-4) of a string's UTF-8 bytes, or of the given chunks one after the other. */
-export function sha256(...chunks: [string | Uint8Array, ...(string | Uint8Array)[]]): Uint8Array {
+/** SHA-256 (FIPS 180-4) of bytes, or of a string's in UTF-8. */
+export function sha256(data: string | Uint8Array): Uint8Array {
   // In one call: a Hash object is a stream, which costs several times what the hashing does.
-  const [first, ...more] = chunks
-  const whole = more.length === 0 ? first : Buffer.concat(chunks.map(each => Buffer.from(each as string)))
-  return new Uint8Array(hash('sha256', whole, 'buffer'))
+  return new Uint8Array(hash('sha256', data, 'buffer'))
+}
+
+/** The same as 64 hexadecimal digits. */
+export function sha256Hex(data: string | Uint8Array): string {
+  return hash('sha256', data, 'hex')
 }
 
 /** HMAC-SHA-256 (RFC 2104) of a text's UTF-8 bytes, in base64. */
@@ -76,8 +79,24 @@ export function shortHmac(key: Uint8Array, text: string): number {
   return createHmac('sha256', key).update(text).digest().readUIntBE(0, 6)
 }
 
+const hexDigits = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
+/** Two hexadecimal digits a byte, in lower case. */
 export function toHex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
+  let digits = ''
+  for (const byte of bytes) digits += hexDigits[byte]
+  return digits
+}
+
+/** Bytes one after the other. */
+export function concat(...chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(chunks.reduce((length, { byteLength }) => length + byteLength, 0))
+  let length = 0
+  for (const chunk of chunks) {
+    whole.set(chunk, length)
+    length += chunk.byteLength
+  }
+  return whole
 }
 
 /** Compares in a time that does not depend on where the two differ. Digests only: lengths are not hidden. */
@@ -150,9 +169,7 @@ export function seal(key: Uint8Array, plaintext: string, context: readonly strin
   const nonce = randomBytes(nonceBytes)
   const cipher = createCipheriv('aes-256-gcm', key, nonce)
   cipher.setAAD(Buffer.from(JSON.stringify(context)))
-  return new Uint8Array(
-    Buffer.concat([nonce, cipher.update(Buffer.from(plaintext)), cipher.final(), cipher.getAuthTag()]),
-  )
+  return concat(nonce, cipher.update(Buffer.from(plaintext)), cipher.final(), cipher.getAuthTag())
 }
 
 /** The plaintext, or undefined where the key or the context is another or a bit was changed. */

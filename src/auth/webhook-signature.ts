@@ -4,7 +4,15 @@
  * headers of a name arrive joined by a comma, and must not be taken for one.
  */
 
-import { fromBase64, fromHex, type HmacHash, type Secret, verifyEd25519, verifyHmac } from '../crypto.ts'
+import {
+  concat,
+  fromBase64,
+  fromHex,
+  type HmacHash,
+  type Secret,
+  verifyEd25519,
+  verifyHmac,
+} from '../crypto.ts'
 import type { SignatureReason } from '../errors.ts'
 
 export type SignatureScheme =
@@ -44,7 +52,7 @@ export async function verifySignature(
   if (timestamp !== undefined && Math.abs(nowMs / 1000 - timestamp) > toleranceSeconds) {
     return { valid: false, reason: 'stale' }
   }
-  const message = Buffer.concat([Buffer.from(prefix), request.body])
+  const message = concat(Buffer.from(prefix), request.body)
   for (const secret of secrets) {
     for (const signature of signatures) {
       if (await holds(scheme, secret.reveal(), signature, message)) return { valid: true, id }

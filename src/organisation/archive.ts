@@ -3,7 +3,7 @@
  * of the log. Writes nothing over but the newest checkpoint, and that only where it is still the one that was read. Never
  * decides what it means, and never waits longer than its time-out. Clock and bucket are passed in.
  */
-import { sha256, toHex } from '../crypto.ts'
+import { sha256, sha256Hex, toHex } from '../crypto.ts'
 import type { World } from './courier.ts'
 
 /** What is needed of an R2 bucket. */
@@ -75,7 +75,7 @@ export class Archive {
   async holdsSegment(organisationId: string, segment: Segment): Promise<boolean> {
     const object = await this.#within(() => this.#bucket.head(segmentKey(organisationId, segment)))
     const stored = object?.checksums.sha256
-    return stored !== undefined && toHex(new Uint8Array(stored)) === toHex(sha256(segment.ndjson))
+    return stored !== undefined && toHex(new Uint8Array(stored)) === sha256Hex(segment.ndjson)
   }
 
   /** A segment's bytes. Throws ArchiveError where there is none. */

@@ -2,7 +2,7 @@
  * Owns the sequence of records: takes the next number, hashes, and queues the row. Synchronous, so that records stand
  * in the order in which things were decided. Never waits: the queue says when a record is durable.
  */
-import { toHex } from '../crypto.ts'
+import { concat, toHex } from '../crypto.ts'
 import type { Intent } from '../update/writable.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import { closes, type Entry, recordString } from './record.ts'
@@ -85,7 +85,7 @@ export class AuditLog {
       openFrom: oldestOpen,
       intent: intent ? JSON.stringify(intent) : null,
       record,
-      hashes: Buffer.concat(completed),
+      hashes: concat(...completed),
     }
     this.#queue.add(() => this.#tables.insertRecord(row))
     this.#heed(entry, seq, timeMs)

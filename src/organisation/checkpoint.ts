@@ -2,7 +2,7 @@
  * Owns the form of a checkpoint: a signed note (c2sp.org/signed-note) over the size and root of a log
  * (c2sp.org/tlog-checkpoint), and of the key that verifies it. Never looks at a log.
  */
-import { type SigningKey, sha256 } from '../crypto.ts'
+import { concat, type SigningKey, sha256 } from '../crypto.ts'
 
 /** Section "Signature types": plain Ed25519 over the note's text. */
 const ed25519 = 1
@@ -37,7 +37,7 @@ export function checkpoint(
   const name = keyName(host)
   if (!isHostOfLog(host) || !/^[\w-]+$/.test(organisationId)) throw new Error('not the name of a log')
   const text = `${name}/o/${organisationId}\n${size}\n${Buffer.from(root).toString('base64')}\n`
-  const signature = Buffer.concat([keyId(name, key.publicKey), key.sign(text)])
+  const signature = Buffer.from(concat(keyId(name, key.publicKey), key.sign(text)))
   return `${text}\n— ${name} ${signature.toString('base64')}\n`
 }
 
@@ -49,5 +49,5 @@ export function readCheckpoint(text: string): { size: number; root: string } | u
 
 /** The first four bytes of SHA-256(name ‖ "\n" ‖ 0x01 ‖ public key). */
 function keyId(name: string, publicKey: Uint8Array): Uint8Array {
-  return sha256(`${name}\n`, new Uint8Array([ed25519]), publicKey).subarray(0, 4)
+  return sha256(concat(Buffer.from(`${name}\n`), new Uint8Array([ed25519]), publicKey)).subarray(0, 4)
 }

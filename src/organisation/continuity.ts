@@ -3,7 +3,7 @@
  * has another root. Until that is found out, and as long as it is not, nothing may be written. Never writes the log itself.
  * Clock, bucket and receiver are passed in.
  */
-import { type SigningKey, sha256, toHex } from '../crypto.ts'
+import { type SigningKey, sha256Hex } from '../crypto.ts'
 import type { Message, Reception } from '../upstream/post.ts'
 import { type Archive, ArchiveError, type Held } from './archive.ts'
 import type { ArchiveRow, ArchiveTable } from './archive-table.ts'
@@ -163,7 +163,7 @@ export class Continuity {
   }
 
   #judge(held: Held | undefined, known: ArchiveRow | undefined): void {
-    const claim = { sha256: toHex(sha256(held?.text ?? '')), ...positionOf(held?.text) }
+    const claim = { sha256: sha256Hex(held?.text ?? ''), ...positionOf(held?.text) }
     const follows = held === undefined ? !known?.checkpointed : this.#begins(claim)
     const isOurs = follows || known?.acknowledged === this.#signatureOf(claim.sha256)
     this.#state = isOurs ? 'confirmed' : 'forked'

@@ -2,7 +2,7 @@
  * Owns one exchange with the platform: waits for a slot, opens the session, sends, judges the answer, and hears from it
  * whether the session still stands. No clock and no network of its own: both are passed in.
  */
-import { type Secret, sha256, toHex } from '../crypto.ts'
+import { type Secret, sha256Hex } from '../crypto.ts'
 import { ok, type Refusal, type Result, refuse } from '../errors.ts'
 import type { Trace } from '../upstream/headers.ts'
 import type { UpstreamRequest } from '../upstream/request.ts'
@@ -111,7 +111,7 @@ export class Courier {
     const renewing = verdict.result.ok ? setCookies : []
     const heard = { generation, said: verdict.session, status, setCookies: renewing, pass: errand.pass }
     if (this.#session.hear(errand, heard, now)) this.#agenda.noLaterThan('directory', now)
-    const digest = text === undefined ? undefined : toHex(sha256(text))
+    const digest = text === undefined ? undefined : sha256Hex(text)
     return {
       verdict,
       setCookies,

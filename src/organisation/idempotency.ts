@@ -2,7 +2,7 @@
  * Owns idempotency keys: which request runs under one, and what it was answered. Held in memory while a request waits,
  * durable from its reservation on, kept 24 hours. No clock: the time comes in.
  */
-import { sha256, toHex } from '../crypto.ts'
+import { sha256Hex } from '../crypto.ts'
 import type { Agenda } from './agenda.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import type { Answer } from './messages.ts'
@@ -123,5 +123,5 @@ export class Idempotency {
 function bounded(answer: Answer): Answer {
   const { result } = answer
   if (!result.ok || Buffer.byteLength(result.body) <= maxAnswerBytes) return answer
-  return { ...answer, result: { ...result, body: JSON.stringify({ sha256: toHex(sha256(result.body)) }) } }
+  return { ...answer, result: { ...result, body: JSON.stringify({ sha256: sha256Hex(result.body) }) } }
 }

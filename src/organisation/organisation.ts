@@ -48,6 +48,7 @@ import type { SessionView } from './session.ts'
 import { SessionStore } from './session-store.ts'
 import { Slots } from './slots.ts'
 import { Tables } from './tables.ts'
+import { Timers } from './timers.ts'
 import { type Publishing, TokenDesk } from './token-desk.ts'
 import { TokenStore } from './token-store.ts'
 import { Unsettled } from './unsettled.ts'
@@ -93,13 +94,14 @@ export class Organisation extends DurableObject<Env> {
       config.config
     const { timeoutMs, retryMs } = upstream
     const { sql } = state.storage
+    const timers = new Timers({ now: () => Date.now(), set: setTimeout, clear: clearTimeout })
     const world: World = {
       now: () => Date.now(),
       random: () => Math.random(),
-      sleep,
-      send: (request, timeoutMs) => forward(fetch, request, timeoutMs),
+      sleep: ms => timers.sleep(ms),
+      send: (request, timeoutMs) => forward(fetch, request, abort => timers.after(timeoutMs, abort)),
     }
-    const { now } = world
+    const { now, sleep } = world
     const tell = alerts && ((message: Message) => post(fetch, alerts, message, now(), timeoutMs))
     this.#tables = new Tables(sql)
     const archived = {
@@ -371,10 +373,4 @@ export class Organisation extends DurableObject<Env> {
     // What could not be written is due still, and this alarm is spent.
     if (!committed.ok) await this.ctx.storage.setAlarm(Date.now() + directoryRetryMs).catch(() => {})
   }
-}
-
-function sleep(ms: number): { done: Promise<void>; cancel: () => void } {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, ms)
-  return { done: promise, cancel: () => clearTimeout(timer) }
 }

@@ -5,7 +5,7 @@
 import { allows } from '../auth/caller.ts'
 import { holdsToken } from '../auth/token.ts'
 import { verifySignature } from '../auth/webhook-signature.ts'
-import { sha256, toHex } from '../crypto.ts'
+import { sha256Hex } from '../crypto.ts'
 import { ok, type Refusal, type Result, refuse, tokenInBody } from '../errors.ts'
 import { parseEvent } from '../update/event.ts'
 import type { Mapped } from '../update/webhook-mapping.ts'
@@ -128,7 +128,7 @@ export class Reception {
     if (unwritable) return refuse(unwritable)
     if (call.refusal) return refuse(call.refusal)
     const { id: hookId, definition } = hook
-    const digest = toHex(sha256(call.body))
+    const digest = sha256Hex(call.body)
     const request = { sha256: digest, bytes: call.body.byteLength }
     const base = { ...about(forHook(call, hook)), actor, request }
     const reply = (

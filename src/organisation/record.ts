@@ -3,7 +3,7 @@
  * Never holds a secret: there is no field that one could stand in.
  */
 import { withoutTokens } from '../auth/token.ts'
-import { sha256, toHex } from '../crypto.ts'
+import { sha256Hex } from '../crypto.ts'
 import type { Effect, FieldError, Refusal } from '../errors.ts'
 import type { Change } from '../update/proposal.ts'
 import type { AdminCall, Origin, ReaderCall } from './messages.ts'
@@ -243,7 +243,7 @@ export function changeOf(change: Change | undefined): Entry['change'] {
   const bounded = (value: unknown) => {
     if (typeof value !== 'string') return value
     const bytes = Buffer.byteLength(value)
-    return bytes > maxChangeLength ? { sha256: toHex(sha256(value)), bytes } : withoutTokens(value)
+    return bytes > maxChangeLength ? { sha256: sha256Hex(value), bytes } : withoutTokens(value)
   }
   const fields = Object.entries(change).map(([field, { from, to }]) => {
     return [field, { from: bounded(from), to: bounded(to) }]

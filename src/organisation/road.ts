@@ -5,7 +5,7 @@
  */
 import { type Action, allows, reasonAgainst, type Scope } from '../auth/caller.ts'
 import { withoutTokens } from '../auth/token.ts'
-import { sha256, toHex } from '../crypto.ts'
+import { sha256Hex } from '../crypto.ts'
 import { ok, type Refusal, type Result, refuse, tokenInBody } from '../errors.ts'
 import { fulfils } from '../update/etag.ts'
 import { idempotencyScope } from '../update/idempotency-key.ts'
@@ -239,7 +239,7 @@ export class Road {
     if (Object.keys(change).length === 0) return ok({ held: result.body })
     if (withoutTokens(update.body) !== update.body) return refuse(tokenInBody)
     const { patch, ...rest } = call
-    return ok({ ...rest, update, change, patchSha256: toHex(sha256(patch)) })
+    return ok({ ...rest, update, change, patchSha256: sha256Hex(patch) })
   }
 
   /** A patch that changes nothing is not sent: the answer is the version as it is. Kept for its key, as any answer. */
@@ -303,7 +303,7 @@ function scopeOf(call: UpdateCall | PatchCall, tokenId: string): string | undefi
 
 /** What makes two requests with one key the same. */
 function fingerprintOf(call: UpdateCall | PatchCall): string {
-  return 'update' in call ? call.update.sha256 : toHex(sha256(call.patch))
+  return 'update' in call ? call.update.sha256 : sha256Hex(call.patch)
 }
 
 /** What a record says of a request that is not sent. */

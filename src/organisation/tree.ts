@@ -2,7 +2,7 @@
  * Owns the hash tree over the audit log (RFC 6962, section 2.1): leaves, inner nodes, appending, the root, proofs. Pure
  * and without state of its own. Never verifies: src/verify/ does, and stands without this file.
  */
-import { sha256 } from '../crypto.ts'
+import { concat, sha256 } from '../crypto.ts'
 
 const leafPrefix = new Uint8Array([0])
 const nodePrefix = new Uint8Array([1])
@@ -10,12 +10,12 @@ export const hashBytes = 32
 
 /** SHA-256(0x00 ‖ record bytes). */
 export function leafHash(record: string | Uint8Array): Uint8Array {
-  return typeof record === 'string' ? sha256(`\0${record}`) : sha256(leafPrefix, record)
+  return sha256(typeof record === 'string' ? `\0${record}` : concat(leafPrefix, record))
 }
 
 /** SHA-256(0x01 ‖ left ‖ right). */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
-  return sha256(nodePrefix, left, right)
+  return sha256(concat(nodePrefix, left, right))
 }
 
 /**

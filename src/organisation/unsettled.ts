@@ -3,7 +3,7 @@
  * that each keeps meanwhile. Survives a crash by its rows. No clock: the time comes in.
  */
 
-import { sha256, toHex } from '../crypto.ts'
+import { sha256Hex } from '../crypto.ts'
 import { refuse } from '../errors.ts'
 import { idempotencyScope } from '../update/idempotency-key.ts'
 import { type Intent, intentOf } from '../update/writable.ts'
@@ -207,5 +207,5 @@ export class Unsettled {
 
 function observedOf(body: string): { sha256: string; updatedAt?: string } {
   const { updatedAt } = JSON.parse(body)
-  return { sha256: toHex(sha256(body)), ...(typeof updatedAt === 'string' ? { updatedAt } : {}) }
+  return { sha256: sha256Hex(body), ...(typeof updatedAt === 'string' ? { updatedAt } : {}) }
 }

@@ -268,7 +268,7 @@ function pathWithin(c: Context<AppEnv>, wanted: string | null | undefined): stri
 async function formOf(c: Context<AppEnv>): Promise<URLSearchParams | undefined> {
   const type = c.req.header('Content-Type')?.split(';')[0]?.trim().toLowerCase()
   if (type !== 'application/x-www-form-urlencoded') return undefined
-  const bytes = await readBody(c.req.raw.body, maxFormBytes, c.req.header('Content-Length') ?? null)
+  const bytes = await readBody(c.req.raw, maxFormBytes)
   return bytes && new URLSearchParams(new TextDecoder().decode(bytes))
 }
 

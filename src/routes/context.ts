@@ -122,11 +122,10 @@ export function jsonBody(
   { empty, mediaType = 'application/json' }: { empty?: string; mediaType?: string } = {},
 ): MiddlewareHandler<AppEnv> {
   return async function jsonBody(c, next) {
-    const { body, headers } = c.req.raw
-    const bytes = await readBody(body, limitBytes, headers.get('Content-Length'))
+    const bytes = await readBody(c.req.raw, limitBytes)
     if (!bytes) return refused(c, { code: 'body-too-large', limitBytes })
     const nothing = empty !== undefined && bytes.byteLength === 0
-    const refusal = nothing ? undefined : mediaRefusal(headers, mediaType)
+    const refusal = nothing ? undefined : mediaRefusal(c.req.raw.headers, mediaType)
     if (refusal) return refused(c, refusal)
     const text = nothing ? ok(empty) : readJson(bytes, jsonText)
     if (!text.ok) return refused(c, text.refusal)

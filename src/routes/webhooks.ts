@@ -32,7 +32,7 @@ webhooks
     if (!key.ok) return problem(c, key.refusal)
     // Made up: nobody is asked, and nothing is read.
     if (!isHookId(key.value, organisationId, hookId)) return problem(c, noSuchHook)
-    const body = await readBody(c.req.raw.body, maxEventBytes, c.req.header('Content-Length') ?? null)
+    const body = await readBody(c.req.raw, maxEventBytes)
     const refusal: Refusal | undefined = body
       ? mediaRefusal(c.req.raw.headers, 'application/json')
       : { code: 'body-too-large', limitBytes: maxEventBytes }

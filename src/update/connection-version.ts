@@ -3,7 +3,7 @@
  * the one string that an update is serialised to. Never reads a request.
  */
 import * as z from 'zod/mini'
-import { sha256, toHex } from '../crypto.ts'
+import { sha256Hex } from '../crypto.ts'
 import type { FieldError } from '../errors.ts'
 
 // zod/mini brings no words of its own; without these every message is "Invalid input".
@@ -75,7 +75,7 @@ export interface Update {
 /** Serialises once, in the order of the schema: what was validated is what is recorded is what is sent. */
 export function serialise(version: ConnectionVersion): Update {
   const body = JSON.stringify(version)
-  return { body, sha256: toHex(sha256(body)), bytes: Buffer.byteLength(body), name: version.name }
+  return { body, sha256: sha256Hex(body), bytes: Buffer.byteLength(body), name: version.name }
 }
 
 /** What a value must be, of those checks that have no words of their own. Never repeats the value. */

@@ -2,7 +2,7 @@
  * Owns the form of an Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07) and what makes two requests the same.
  * Pure.
  */
-import { sha256, toHex } from '../crypto.ts'
+import { sha256Hex } from '../crypto.ts'
 
 /**
  * The key in the header: a quoted string (RFC 8941, section 3.3.3) or, as most clients send it, a bare token; 1 to 255
@@ -23,5 +23,5 @@ export function idempotencyScope(
   version: string,
   key: string,
 ): string {
-  return toHex(sha256(JSON.stringify([tokenId, method, connectionId, version, key])))
+  return sha256Hex(JSON.stringify([tokenId, method, connectionId, version, key]))
 }

@@ -1,4 +1,5 @@
 /** Owns how bytes become a JSON document. Never bounds their number: who reads them does. */
+import { utf8 } from '../body.ts'
 import { type Result, refuse } from '../errors.ts'
 
 /**
@@ -7,7 +8,7 @@ import { type Result, refuse } from '../errors.ts'
  */
 export function readJson<T>(bytes: Uint8Array, read: (text: string) => Result<T>): Result<T> {
   try {
-    return read(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
+    return read(utf8(bytes))
   } catch {
     // The parser's own message quotes the body.
     const detail = 'The body is not one JSON document in UTF-8 without a byte order mark.'

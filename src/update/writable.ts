@@ -2,7 +2,7 @@
  * Owns the question whether an update took effect: compares what was sent with what the platform holds now, by the fields
  * that an update may change. Pure. What it says is what a read showed, at the instant of that read.
  */
-import { sha256, toHex } from '../crypto.ts'
+import { sha256Hex } from '../crypto.ts'
 
 /** The fields that an update may change. */
 export const writableFields = ['name', 'description', 'isLatest', 'isDefault'] as const
@@ -45,5 +45,5 @@ export function compare(intent: Intent, answer: string): 'applied' | 'not-applie
 /** SHA-256, in hex, over the writable fields. An empty description is none: the platform leaves it out. */
 function writableDigest(version: Record<string, unknown>): string {
   const { name, description = '', isLatest, isDefault } = version
-  return toHex(sha256(JSON.stringify([name, description, isLatest, isDefault])))
+  return sha256Hex(JSON.stringify([name, description, isLatest, isDefault]))
 }

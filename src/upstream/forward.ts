@@ -2,22 +2,25 @@
  * Owns the one call to the platform, and is called by the organisation's object alone: where the cookie can go is
  * answered by who imports this file. Never follows a redirect, never caches, never retries, never throws.
  */
-import { readBody } from '../body.ts'
+import { readBody, utf8 } from '../body.ts'
 import { retryAfterSeconds } from './headers.ts'
 import { fetchArguments, type UpstreamRequest } from './request.ts'
 import type { Reply } from './verdict.ts'
 
 const maxAnswerBytes = 128 * 1024
 
-/** Sends one request and reads the answer to its end, within `timeoutMs`. What went wrong is a value. */
+/**
+ * Sends one request and reads the answer to its end. What went wrong is a value. `late` calls what it is given once the time is
+ * over; what it returns calls that off.
+ */
 export async function forward(
   fetcher: typeof fetch,
   request: UpstreamRequest,
-  timeoutMs: number,
+  late: (abort: () => void) => () => void,
 ): Promise<Reply> {
   const [url, init] = fetchArguments(request)
   const abort = new AbortController()
-  const timer = setTimeout(() => abort.abort(), timeoutMs)
+  const inTime = late(() => abort.abort())
   try {
     const response = await fetcher(url, { ...init, signal: abort.signal })
     const body = await textOf(response)
@@ -34,15 +37,15 @@ export async function forward(
     // The runtime throws the same for a refused connection and for one lost after sending.
     return { kind: abort.signal.aborted ? 'timeout' : 'lost' }
   } finally {
-    clearTimeout(timer)
+    inTime()
   }
 }
 
 /** The body as text, or undefined past 128 KiB. Throws where the connection breaks. */
-async function textOf({ body, headers }: Response): Promise<string | undefined> {
-  const bytes = await readBody(body, maxAnswerBytes, headers.get('Content-Length'))
+async function textOf(response: Response): Promise<string | undefined> {
+  const bytes = await readBody(response, maxAnswerBytes)
   try {
-    return bytes && new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+    return bytes && utf8(bytes)
   } catch {
     // What is not UTF-8 is no JSON either, and nothing of it is passed on.
     return ''

@@ -95,7 +95,7 @@ test('a record is numbered, hashed and stored with what it is found by', () => {
       openFrom: 2,
       intent: null,
       record,
-      hashes: Buffer.from(leafHash(record)),
+      hashes: leafHash(record),
     },
   ])
 })

@@ -2,7 +2,7 @@
  * Owns the console's one stylesheet, and the path that changes with it, so that browsers may keep it for good. Fonts are the
  * system's; nothing is fetched from anywhere else.
  */
-import { sha256, toHex } from '../../crypto.ts'
+import { sha256Hex } from '../../crypto.ts'
 
 export const stylesheet = `
 :root {
@@ -154,7 +154,7 @@ button.quiet { border-color: var(--line); font-weight: 400; padding: .1875rem .7
 
 /** Where it is served: a new one has a new path. */
 export function stylesheetPath(): string {
-  path ??= `/style.${toHex(sha256(stylesheet)).slice(0, 16)}.css`
+  path ??= `/style.${sha256Hex(stylesheet).slice(0, 16)}.css`
   return path
 }
 

@@ -1,0 +1,67 @@
+/**
+ * Owns waiting: whatever may become late in an object hangs on one timer of the runtime's, which costs workerd about as much
+ * as inserting a record. Pure bookkeeping: the clock and that timer are passed in.
+ */
+
+/** The time in milliseconds, and the runtime's timers. */
+export interface Clock {
+  now: () => number
+  set: (run: () => void, ms: number) => number
+  clear: (timer: number) => void
+}
+
+/** Something that is to happen unless it is cancelled. */
+interface Pending {
+  at: number
+  run: () => void
+}
+
+export class Timers {
+  readonly #clock: Clock
+  readonly #pending = new Set<Pending>()
+  #timer: number | undefined
+  /** When the runtime's timer fires; never later than the first of what is pending. */
+  #firesAt = Number.POSITIVE_INFINITY
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Runs something once `ms` have passed; what it returns cancels that. What runs must not throw. */
+  after(ms: number, run: () => void): () => void {
+    const pending = { at: this.#clock.now() + ms, run }
+    this.#pending.add(pending)
+    if (pending.at < this.#firesAt) this.#fireAt(pending.at)
+    return () => {
+      this.#pending.delete(pending)
+      // Nothing is left running in an object that waits for nothing. While others wait the timer stays, if too early.
+      if (this.#pending.size === 0) this.#fireAt(Number.POSITIVE_INFINITY)
+    }
+  }
+
+  /** Resolves once `ms` have passed; `cancel` where nobody waits any more. */
+  sleep(ms: number): { done: Promise<void>; cancel: () => void } {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    return { done: promise, cancel: this.after(ms, resolve) }
+  }
+
+  #fireAt(at: number): void {
+    if (this.#timer !== undefined) this.#clock.clear(this.#timer)
+    this.#firesAt = at
+    this.#timer =
+      at === Number.POSITIVE_INFINITY
+        ? undefined
+        : this.#clock.set(() => this.#fire(), Math.max(0, at - this.#clock.now()))
+  }
+
+  #fire(): void {
+    this.#timer = undefined
+    const now = this.#clock.now()
+    const inOrder = [...this.#pending].sort((a, b) => a.at - b.at)
+    this.#fireAt(inOrder.find(({ at }) => at > now)?.at ?? Number.POSITIVE_INFINITY)
+    for (const each of inOrder) {
+      // One that ran may have cancelled another.
+      if (each.at <= now && this.#pending.delete(each)) each.run()
+    }
+  }
+}
