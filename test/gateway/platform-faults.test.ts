@@ -138,6 +138,11 @@ describe('an answer that does not come, or not as it should', () => {
       { status: 502, code: 'upstream-invalid-response', outcome: 'unknown', applied: true },
     ],
     [
+      'oversized once it is unpacked, applied',
+      { kind: 'oversized', bytes: 20_000_000, packed: true },
+      { status: 502, code: 'upstream-invalid-response', outcome: 'unknown', applied: true },
+    ],
+    [
       'just under the limit',
       { kind: 'oversized', bytes: 128 * 1024 - 1024 },
       { status: 200, outcome: 'applied', applied: true },

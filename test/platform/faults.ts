@@ -38,8 +38,8 @@ export type Fault =
     }
   /** A login page. Not applied. */
   | { kind: 'html'; status?: number }
-  /** Applied; the answer is JSON of more than `bytes`. */
-  | { kind: 'oversized'; bytes: number }
+  /** Applied; the answer is JSON of more than `bytes`, which is short while it is packed. */
+  | { kind: 'oversized'; bytes: number; packed?: boolean }
   /** Applied; the answer is a 200 that says so in words. */
   | { kind: 'not-json' }
   /** Behaves, with these Set-Cookie headers. */
@@ -106,11 +106,8 @@ export async function misbehave(fault: Fault, exchange: Exchange): Promise<void>
     }
     case 'framed': {
       const { status, body } = behave()
-      const text = JSON.stringify(body)
-      if (fault.how === 'chunked') return void response.writeHead(status, JSON_TYPE).end(text)
-      const packed = gzipSync(text)
-      const headers = { ...JSON_TYPE, 'Content-Encoding': 'gzip', 'Content-Length': packed.length }
-      return void response.writeHead(status, headers).end(packed)
+      if (fault.how === 'gzip') return pack(response, status, body)
+      return void response.writeHead(status, JSON_TYPE).end(JSON.stringify(body))
     }
     case 'redirect':
       return send(response, fault.status ?? 302, '', {
@@ -128,7 +125,8 @@ export async function misbehave(fault: Fault, exchange: Exchange): Promise<void>
       return send(response, fault.status ?? 200, LOGIN_PAGE, { 'Content-Type': 'text/html; charset=utf-8' })
     case 'oversized': {
       const { status, body } = behave()
-      return answer(response, { status, body: { ...body, description: 'x'.repeat(fault.bytes) } })
+      const large = { ...body, description: 'x'.repeat(fault.bytes) }
+      return fault.packed ? pack(response, status, large) : answer(response, { status, body: large })
     }
     case 'not-json':
       behave()
@@ -176,6 +174,13 @@ function unless(signal: AbortSignal, wait: Promise<void>): Promise<void> {
 
 function cookieValues(header: string): string[] {
   return header.split(';').map(pair => pair.slice(pair.indexOf('=') + 1).trim())
+}
+
+/** Answers in gzip, with the length that this has. */
+function pack(response: ServerResponse, status: number, body: object): void {
+  const packed = gzipSync(JSON.stringify(body))
+  const headers = { ...JSON_TYPE, 'Content-Encoding': 'gzip', 'Content-Length': packed.length }
+  response.writeHead(status, headers).end(packed)
 }
 
 /** The result stands between the quotes of a JSON string as it is. */
