@@ -3,7 +3,7 @@
 import { builtWorker } from '../gateway/build.ts'
 import { makeSecrets, type Secrets } from '../platform/secrets.ts'
 import { startWorkerd, type Workerd } from './workerd.ts'
-import { counted, entry } from './workers.ts'
+import { entry } from './workers.ts'
 
 export const worker = 'versori-gateway'
 
@@ -21,8 +21,8 @@ export interface Options {
   /** Those of an earlier run on the same storage. */
   secrets?: Secrets
   tokens?: Map<string, string>
-  /** Counts what the object writes. */
-  counts?: boolean
+  /** What stands around the built Worker, where it is another text than the usual one. */
+  entry?: string
   inspected?: boolean
   /** Another build than the one that is deployed. */
   source?: string
@@ -39,7 +39,7 @@ export async function startGateway(options: Options): Promise<Gateway> {
   const source = options.source ?? builtWorker()
   const workerd = await startWorkerd({
     name: worker,
-    modules: { 'index.js': options.counts ? counted : entry, 'built.js': source },
+    modules: { 'index.js': options.entry ?? entry, 'built.js': source },
     objects: { ORGANISATION: 'Organisation', DIRECTORY: 'Directory' },
     variables: { UPSTREAM_BASE_URL: upstream, ...secrets },
     storage,

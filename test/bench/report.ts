@@ -1,7 +1,7 @@
 /** Owns how results look: as tables in Markdown, for a terminal and for the README. Pure. */
 import { goalsOf, type Results } from './goals.ts'
 
-function table(head: string[], rows: string[][]): string {
+export function table(head: string[], rows: string[][]): string {
   const widths = head.map((cell, i) => Math.max(cell.length, 3, ...rows.map(row => (row[i] ?? '').length)))
   const line = (cells: string[]) => `| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`
   return [line(head), line(widths.map(width => '-'.repeat(width))), ...rows.map(line)].join('\n')

@@ -44,7 +44,7 @@ function medianOf(rounds: readonly Measured[]): Measured {
 
 export async function measure(
   { name, connections, requests, status, body }: Scenario,
-  subject: Subject,
+  subject: Omit<Subject, 'name'> & { name: string },
   generator: Generator,
   seconds: number,
 ): Promise<Measured> {

@@ -5,6 +5,7 @@
 import type { Generator } from './child.ts'
 import { startGateway } from './gateway.ts'
 import { callers, request } from './scenarios.ts'
+import { counted } from './workers.ts'
 
 export interface RowsWritten {
   PUT: number
@@ -16,7 +17,7 @@ export async function countRows(
   storage: string,
   generator: Generator,
 ): Promise<RowsWritten> {
-  const gateway = await startGateway({ upstream, storage, counts: true })
+  const gateway = await startGateway({ upstream, storage, entry: counted })
   try {
     await gateway.setUp('ROWS')
     const written = async () => {

@@ -15,7 +15,7 @@ export interface Scenario {
   name: string
   connections: number
   subjects: readonly Name[]
-  requests: (subject: Subject) => Request[][]
+  requests: (subject: Pick<Subject, 'token'>) => Request[][]
   /** The status that every answer must have. */
   status: number
   /** The body that every answer must have; refusals hold an id of their own. */

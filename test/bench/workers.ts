@@ -3,6 +3,8 @@
  * does so in an object, and what counts the rows that the gateway's object writes.
  */
 
+import { version } from './version.ts'
+
 /** The limit of the platform: nothing but the way to the upstream and back. */
 export const bare = `
 export default {
@@ -10,9 +12,11 @@ export default {
 }
 `
 
-/** The limit of the design: one call of an object, which passes the request on through one of five slots. */
-export const hop = `
+/** One call of an object, which passes the request on through one of five slots. `call` is how; it answers with `{ status, body }`. */
+const passing = (call: string) => `
 import { DurableObject } from 'cloudflare:workers'
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 export class Hop extends DurableObject {
   #free = 5
@@ -22,8 +26,7 @@ export class Hop extends DurableObject {
     if (this.#free > 0) this.#free--
     else await new Promise(resolve => this.#waiting.push(resolve))
     try {
-      const response = await fetch(url, { method, body, headers: { 'Content-Type': 'application/json' } })
-      return { status: response.status, body: await response.text() }
+      ${call}
     } finally {
       const next = this.#waiting.shift()
       if (next) next()
@@ -43,13 +46,49 @@ export default {
 }
 `
 
+/** The limit of the design. */
+export const hop = passing(`
+      const response = await fetch(url, { method, body, headers: { 'Content-Type': 'application/json' } })
+      return { status: response.status, body: await response.text() }
+`)
+
+/** The same, with what no gateway could leave out around the call: a deadline, an answer that is bounded and strict, headers of its own. */
+export const guarded = passing(`
+      const abort = new AbortController()
+      const timer = setTimeout(() => abort.abort(), 10_000)
+      const headers = {
+        Accept: 'application/json',
+        'Content-Type': 'application/json',
+        Cookie: 'session=0123456789abcdef0123456789abcdef',
+        'User-Agent': 'hop',
+        Via: '1.1 hop',
+        'X-Request-Id': crypto.randomUUID(),
+        'Cache-Control': 'no-store',
+      }
+      const response = await fetch(url, { method, body, headers, redirect: 'manual', cache: 'no-store', signal: abort.signal })
+      const said = response.headers
+      if (!(Number(said.get('Content-Length')) <= 131072)) throw new Error('too long')
+      const text = decoder.decode(await response.arrayBuffer())
+      clearTimeout(timer)
+      if (said.get('Content-Type') !== 'application/json' || said.getSetCookie().length > 0) throw new Error('not as it should be')
+      return { status: response.status, body: text }
+`)
+
+/** Says what the upstream says, without it. */
+export const immediate = `
+const body = ${JSON.stringify(JSON.stringify(version))}
+export default { fetch: () => new Response(body, { headers: { 'Content-Type': 'application/json' } }) }
+`
+
 /**
  * The built gateway, with its rate limiter counted in memory, as Cloudflare's is: miniflare's stand-in for it is a Durable
- * Object that writes a row at each call, and would be all that the refusals show.
+ * Object that writes a row at each call, and would be all that the refusals show. `object` says what its object does to an
+ * update instead, and `edge` what stands for the object's namespace where an update comes in.
  */
-export const entry = `
-import worker from './built.js'
-export { Directory, Organisation } from './built.js'
+export const entryWith = ({ object = '', edge = 'undefined' }: { object?: string; edge?: string }) => `
+import worker, { Organisation as Built } from './built.js'
+export { Directory } from './built.js'
+export class Organisation extends Built { ${object} }
 
 const counts = new Map()
 const ADDRESS_LIMIT = {
@@ -58,13 +97,20 @@ const ADDRESS_LIMIT = {
     return { success: true }
   },
 }
+const ORGANISATION = ${edge}
 let bound
+let fixed
 
 export default {
   ...worker,
-  fetch: (request, env, context) => worker.fetch(request, (bound ??= { ...env, ADDRESS_LIMIT }), context),
+  fetch(request, env, context) {
+    bound ??= { ...env, ADDRESS_LIMIT }
+    fixed ??= { ...bound, ORGANISATION: ORGANISATION ?? env.ORGANISATION }
+    return worker.fetch(request, request.method === 'PUT' && request.url.includes('/o/') ? fixed : bound, context)
+  },
 }
 `
+export const entry = entryWith({})
 
 /**
  * The built gateway, with the runtime's own count of rows written (indexes included, as they are billed) read from every

@@ -40,10 +40,21 @@ const parts = {
 
 /** The text of a bundle that lacks some parts. `folder` is for files that are of no use afterwards. */
 export function buildWithout(folder: string, ...lacking: (keyof typeof parts)[]): string {
-  const flags = lacking.flatMap(part => {
-    const stub = join(folder, `${part}.js`)
-    writeFileSync(stub, parts[part].stub)
-    return parts[part].modules.map(path => `--alias=${path}:${stub}`)
+  return buildInstead(
+    folder,
+    lacking.map(part => parts[part]),
+  )
+}
+
+/** The text of a bundle in which some modules, as they are imported, are another text. */
+export function buildInstead(
+  folder: string,
+  others: readonly { modules: readonly string[]; stub: string }[],
+): string {
+  const flags = others.flatMap(({ modules, stub }, i) => {
+    const file = join(folder, `stub${i}.js`)
+    writeFileSync(file, stub)
+    return modules.map(path => `--alias=${path}:${file}`)
   })
   build(folder, ...flags)
   return builtWorker(folder)
