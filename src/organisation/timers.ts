@@ -22,6 +22,9 @@ export class Timers {
   #timer: number | undefined
   /** When the runtime's timer fires; never later than the first of what is pending. */
   #firesAt = Number.POSITIVE_INFINITY
+  /** The latest time that was seen, and by how much the clock is behind it: one that is set back makes nobody wait longer. */
+  #latest = 0
+  #behind = 0
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -29,7 +32,7 @@ export class Timers {
 
   /** Runs something once `ms` have passed; what it returns cancels that. What runs must not throw. */
   after(ms: number, run: () => void): () => void {
-    const pending = { at: this.#clock.now() + ms, run }
+    const pending = { at: this.#now() + ms, run }
     this.#pending.add(pending)
     if (pending.at < this.#firesAt) this.#fireAt(pending.at)
     return () => {
@@ -45,18 +48,25 @@ export class Timers {
     return { done: promise, cancel: this.after(ms, resolve) }
   }
 
+  #now(): number {
+    this.#behind = Math.max(this.#behind, this.#latest - this.#clock.now())
+    this.#latest = this.#clock.now() + this.#behind
+    return this.#latest
+  }
+
   #fireAt(at: number): void {
     if (this.#timer !== undefined) this.#clock.clear(this.#timer)
     this.#firesAt = at
     this.#timer =
       at === Number.POSITIVE_INFINITY
         ? undefined
-        : this.#clock.set(() => this.#fire(), Math.max(0, at - this.#clock.now()))
+        : this.#clock.set(() => this.#fire(at), Math.max(0, at - this.#now()))
   }
 
-  #fire(): void {
+  #fire(at: number): void {
     this.#timer = undefined
-    const now = this.#clock.now()
+    this.#latest = Math.max(this.#latest, at)
+    const now = this.#now()
     const inOrder = [...this.#pending].sort((a, b) => a.at - b.at)
     this.#fireAt(inOrder.find(({ at }) => at > now)?.at ?? Number.POSITIVE_INFINITY)
     for (const each of inOrder) {

@@ -16,6 +16,11 @@ function clock() {
       return last
     },
     clear: (timer: number) => void running.delete(timer),
+    /** Sets the clock back; what is running fires as before. */
+    setBack(ms: number) {
+      now -= ms
+      for (const each of running.values()) each.at -= ms
+    },
     /** Lets time pass, and what is due fire, `lateMs` after its time. */
     pass(ms: number, lateMs = 0) {
       const end = now + ms
@@ -76,6 +81,23 @@ test('one that another cancels as both are due does not run', () => {
   cancel = timers.after(10, () => ran.push('second'))
   time.pass(10)
   expect(ran).toEqual([])
+})
+
+test('a clock that is set back makes nobody wait for longer', () => {
+  const time = clock()
+  const timers = new Timers(time)
+  const ran: string[] = []
+  timers.after(10, () => ran.push('a'))
+  timers.after(20, () => ran.push('b'))
+  time.setBack(900)
+  timers.after(5, () => ran.push('c'))
+  time.pass(5)
+  expect(ran).toEqual(['c'])
+  time.pass(10)
+  expect(ran).toEqual(['c', 'a'])
+  time.setBack(900)
+  time.pass(10)
+  expect(ran).toEqual(['c', 'a', 'b'])
 })
 
 test('a sleep ends in time, and never where it is cancelled', async () => {
