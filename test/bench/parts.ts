@@ -32,16 +32,11 @@ const answer = { result: { ok: true, status: 200, body }, effect: 'applied', rec
 const updates = `async update() { return ${JSON.stringify(answer)} }`
 
 /** Modules of the Worker, by how organisation.ts imports them, and what stands in for each. */
-const platform = (pause: string) => ({
+const platform = {
   modules: ['../upstream/forward.ts'],
   stub: `const answered = { kind: 'answered', status: 200, contentType: 'application/json', setCookies: [] }
-    export const forward = async () => {
-      ${pause}
-      return { ...answered, body: ${JSON.stringify(body)} }
-    }`,
-})
-const atOnce = platform('')
-const afterPause = platform('await scheduler.wait(1)')
+    export const forward = async () => ({ ...answered, body: ${JSON.stringify(body)} })`,
+}
 /** Writes the first of what it is given, which is what sets the organisation up. */
 const commits = {
   modules: ['./commit-queue.ts'],
@@ -107,11 +102,10 @@ async function startAll(upstream: string, folder: string): Promise<Part[]> {
       source: builtWorker(),
       entry: entryWith({ object: updates }),
     }),
-    await gateway('… and deciding', { source: without(atOnce, commits, log) }),
-    await gateway('… and making and hashing two records', { source: without(atOnce, commits) }),
-    await gateway('… and committing them', { source: without(atOnce) }),
-    await gateway('… and a pause of 1 ms for the platform', { source: without(afterPause) }),
-    await gateway('… and the call of the platform instead: all of it', {}),
+    await gateway('… and deciding', { source: without(platform, commits, log) }),
+    await gateway('… and making and hashing two records', { source: without(platform, commits) }),
+    await gateway('… and committing them', { source: without(platform) }),
+    await gateway('… and the call of the platform: all of it', {}),
   ]
 }
 
