@@ -1,6 +1,7 @@
 /**
- * Owns waiting: whatever may become late in an object hangs on one timer of the runtime's, which costs workerd about as much
- * as inserting a record. Pure bookkeeping: the clock and that timer are passed in.
+ * Owns what is waited for in an object: pauses and deadlines, all of them on one timer, as one of the runtime's costs about as
+ * much as inserting a record. Pure bookkeeping: the clock and that timer are passed in. A clock that is set forward ends waits
+ * early, as it does every deadline that is compared with it.
  */
 
 /** The time in milliseconds, and the runtime's timers. */

@@ -25,6 +25,11 @@ export interface Row {
   toBare: number
 }
 
+/** What can be measured, under a name of its own. */
+export interface Measurable extends Omit<Subject, 'name'> {
+  name: string
+}
+
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = Math.floor(sorted.length / 2)
@@ -44,7 +49,7 @@ function medianOf(rounds: readonly Measured[]): Measured {
 
 export async function measure(
   { name, connections, requests, status, body }: Scenario,
-  subject: Omit<Subject, 'name'> & { name: string },
+  subject: Measurable,
   generator: Generator,
   seconds: number,
 ): Promise<Measured> {

@@ -1,5 +1,7 @@
 /** Bodies that an update may and may not have; nothing of what is refused reaches the platform. */
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { request } from 'node:http'
 import { connect } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
@@ -288,6 +290,20 @@ describe('size', () => {
 
   test('megabytes are refused', () =>
     refused({ body: Buffer.alloc(2_000_000, 'x'), chunked: true }, 413, 'body-too-large'))
+
+  test('one that never ends is refused once it is too long', async () => {
+    const { id, token } = await gateway.organisation()
+    const headers = { ...json, Authorization: `Bearer ${token}` }
+    const sending = request(new URL(versionPath(id, 'CONN1', '1.4.0'), gateway.runtime.url).href, {
+      method: 'PUT',
+      headers,
+    })
+    sending.write('x'.repeat(limit + 1))
+    const [answer] = await once(sending, 'response')
+    sending.on('error', () => {}).destroy()
+    expect(answer.statusCode).toBe(413)
+    expect(await eventsOf(gateway, id)).toEqual(['update.rejected'])
+  })
 
   test('an unknown caller is told 401, whatever the size', async () => {
     const { id } = await gateway.organisation()

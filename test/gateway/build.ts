@@ -53,11 +53,15 @@ export function buildInstead(
 ): string {
   const flags = others.flatMap(({ modules, stub }, i) => {
     const file = join(folder, `stub${i}.js`)
-    writeFileSync(file, stub)
+    writeFileSync(file, `${stub}\nglobalThis.standsIn${i} = true\n`)
     return modules.map(path => `--alias=${path}:${file}`)
   })
   build(folder, ...flags)
-  return builtWorker(folder)
+  const text = builtWorker(folder)
+  for (const [i, { modules }] of others.entries()) {
+    if (!text.includes(`standsIn${i}`)) throw new Error(`nothing imports ${modules.join(' or ')}`)
+  }
+  return text
 }
 
 /** The bundle's text. */

@@ -142,6 +142,12 @@ describe('an answer that does not come, or not as it should', () => {
       { kind: 'oversized', bytes: 20_000_000, packed: true },
       { status: 502, code: 'upstream-invalid-response', outcome: 'unknown', applied: true },
     ],
+    ...(['chunked', 'gzip', 'both'] as const).map((how): [string, Fault, Expected] => [
+      // Read to its end, it would run into the deadline.
+      `without an end (${how}), applied`,
+      { kind: 'endless', how },
+      { status: 502, code: 'upstream-invalid-response', outcome: 'unknown', applied: true },
+    ]),
     [
       'just under the limit',
       { kind: 'oversized', bytes: 128 * 1024 - 1024 },

@@ -1,5 +1,6 @@
 // The ways in which the stand-in platform can misbehave, and how each looks on the wire. It never decides
 // when: the stand-in's queue does, and it never changes a version itself: `behave` does.
+import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
@@ -40,6 +41,8 @@ export type Fault =
   | { kind: 'html'; status?: number }
   /** Applied; the answer is JSON of more than `bytes`, which is short while it is packed. */
   | { kind: 'oversized'; bytes: number; packed?: boolean }
+  /** Applied; more than 128 KiB come, and then neither more nor an end: in chunks, packed, or in chunks with a length too. */
+  | { kind: 'endless'; how: 'chunked' | 'gzip' | 'both' }
   /** Applied; the answer is a 200 that says so in words. */
   | { kind: 'not-json' }
   /** Behaves, with these Set-Cookie headers. */
@@ -127,6 +130,27 @@ export async function misbehave(fault: Fault, exchange: Exchange): Promise<void>
       const { status, body } = behave()
       const large = { ...body, description: 'x'.repeat(fault.bytes) }
       return fault.packed ? pack(response, status, large) : answer(response, { status, body: large })
+    }
+    case 'endless': {
+      const { status, body } = behave()
+      // Of what can't be packed much, so that most of it shows before the end.
+      const text = JSON.stringify({ ...body, description: randomBytes(300_000).toString('base64') })
+      if (fault.how === 'chunked') response.writeHead(status, JSON_TYPE).write(text)
+      else if (fault.how === 'gzip') {
+        const packed = gzipSync(text)
+        response.writeHead(status, {
+          ...JSON_TYPE,
+          'Content-Encoding': 'gzip',
+          'Content-Length': packed.length,
+        })
+        response.write(packed.subarray(0, -1_000))
+      } else {
+        // Both at once is nothing that Node would send (RFC 9112, section 6.3: the chunks count).
+        const head =
+          'Content-Type: application/json\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n'
+        response.socket?.write(`HTTP/1.1 ${status} OK\r\n${head}${text.length.toString(16)}\r\n${text}`)
+      }
+      return unless(signal, new Promise(() => {}))
     }
     case 'not-json':
       behave()
