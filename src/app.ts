@@ -14,9 +14,7 @@ app.use(noTrailingSlash())
 app.use('/o/*', configured())
 app.route('/o', versions)
 
-app.use('/webhooks/*', configured())
-app.route('/webhooks', webhooks)
-
+app.all('/webhooks/*', later(webhooks))
 app.all('/admin/*', later(administration))
 app.all('/console/*', later(pages))
 

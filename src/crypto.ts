@@ -79,12 +79,12 @@ export function shortHmac(key: Uint8Array, text: string): number {
   return createHmac('sha256', key).update(text).digest().readUIntBE(0, 6)
 }
 
-const hexDigits = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+const hexDigits = '0123456789abcdef'
 
 /** Two hexadecimal digits a byte, in lower case. */
 export function toHex(bytes: Uint8Array): string {
   let digits = ''
-  for (const byte of bytes) digits += hexDigits[byte]
+  for (const byte of bytes) digits += hexDigits.charAt(byte >> 4) + hexDigits.charAt(byte & 15)
   return digits
 }
 

@@ -159,7 +159,7 @@ function partOf(path: string): string {
 const imports =
   /^(?:import|export)\b( type\b)?\s*(?:(?:\w+,\s*)?(?:\{[^}]*\}|\*(?: as \w+)?|\w+)\s*from\s*)?['"]([^'"]+)['"](?: with \{.*\})?;?$/gm
 /** `import(…)` of a literal is an import by another spelling. */
-const calls = /\b(import)\(['"]([^'"]+)['"]\)/g
+const calls = /\b(import)\(['"]([^'"]+)['"](?:, \{[^)]*)?\)/g
 
 function importsOf(path: string, text: string): Import[] {
   const code = withoutComments(text)

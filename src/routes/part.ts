@@ -1,6 +1,6 @@
 /**
- * Owns how the API is cut into parts that stand for themselves, so that one which callers have no use for is built at its
- * first use: start-up makes what they need, and their requests are matched against their own paths alone.
+ * Owns how the API is cut into parts that stand for themselves, so that one which most callers have no use for is built at its
+ * first use: start-up makes what those need, and their requests are matched against their own paths alone.
  */
 import type { Context } from 'hono'
 import { Hono } from 'hono/tiny'

@@ -3,7 +3,6 @@
  * looks at what an event says, and passes on no credential: of a token its id and digest.
  */
 import type { Context } from 'hono'
-import { Hono } from 'hono/tiny'
 import * as z from 'zod/mini'
 import { isHookId } from '../auth/hook-id.ts'
 import { bearerOf, parseToken, withoutTokens } from '../auth/token.ts'
@@ -14,42 +13,48 @@ import { withheld } from '../organisation/hooks.ts'
 import type { WebhookCall } from '../organisation/messages.ts'
 import { platformId } from '../update/connection-version.ts'
 import { answer, ask, problem, refusalOf } from './answer.ts'
-import { type AppEnv, allow, clientOf, mediaRefusal, noQuery, validPath } from './context.ts'
+import { type AppEnv, allow, clientOf, configured, mediaRefusal, noQuery, validPath } from './context.ts'
+import { part } from './part.ts'
 
 const maxEventBytes = 1024 * 1024
 const maxHeadersLength = 16 * 1024
-export const webhooks = new Hono<AppEnv>()
 
-const path = '/:organisation_id/:hook_id'
-webhooks
-  .use(path, allow('POST'))
-  .post(path, validPath(z.object({ organisation_id: platformId })), noQuery(), async c => {
-    const { organisation_id: organisationId, hook_id: hookId } = c.req.param() as Record<
-      'organisation_id' | 'hook_id',
-      string
-    >
-    const key = await hookKey(c)
-    if (!key.ok) return problem(c, key.refusal)
-    // Made up: nobody is asked, and nothing is read.
-    if (!isHookId(key.value, organisationId, hookId)) return problem(c, noSuchHook)
-    const body = await readBody(c.req.raw, maxEventBytes)
-    const refusal: Refusal | undefined = body
-      ? mediaRefusal(c.req.raw.headers, 'application/json')
-      : { code: 'body-too-large', limitBytes: maxEventBytes }
-    const call: WebhookCall = {
-      organisationId,
-      hookId,
-      requestId: c.get('requestId'),
-      client: clientOf(c),
-      body: body ?? new Uint8Array(0),
-      headers: headersOf(c.req.raw.headers),
-    }
-    const bearer = bearerOf(c.req.header('Authorization'))
-    if (bearer !== undefined) call.credential = parseToken(bearer) ?? 'malformed'
-    if (refusal) call.refusal = refusal
-    const asked = await ask(c, organisationId, organisation => organisation.receive(call))
-    return asked.ok ? answer(c, asked.value) : problem(c, asked.refusal)
-  })
+export function webhooks() {
+  const webhooks = part().basePath('/webhooks')
+
+  webhooks.use(configured())
+  const path = '/:organisation_id/:hook_id'
+  webhooks
+    .use(path, allow('POST'))
+    .post(path, validPath(z.object({ organisation_id: platformId })), noQuery(), async c => {
+      const { organisation_id: organisationId, hook_id: hookId } = c.req.param() as Record<
+        'organisation_id' | 'hook_id',
+        string
+      >
+      const key = await hookKey(c)
+      if (!key.ok) return problem(c, key.refusal)
+      // Made up: nobody is asked, and nothing is read.
+      if (!isHookId(key.value, organisationId, hookId)) return problem(c, noSuchHook)
+      const body = await readBody(c.req.raw, maxEventBytes)
+      const refusal: Refusal | undefined = body
+        ? mediaRefusal(c.req.raw.headers, 'application/json')
+        : { code: 'body-too-large', limitBytes: maxEventBytes }
+      const call: WebhookCall = {
+        organisationId,
+        hookId,
+        requestId: c.get('requestId'),
+        client: clientOf(c),
+        body: body ?? new Uint8Array(0),
+        headers: headersOf(c.req.raw.headers),
+      }
+      const bearer = bearerOf(c.req.header('Authorization'))
+      if (bearer !== undefined) call.credential = parseToken(bearer) ?? 'malformed'
+      if (refusal) call.refusal = refusal
+      const asked = await ask(c, organisationId, organisation => organisation.receive(call))
+      return asked.ok ? answer(c, asked.value) : problem(c, asked.refusal)
+    })
+  return webhooks
+}
 
 const noSuchHook: Refusal = { code: 'not-found', detail: 'There is no hook at this path.' }
 

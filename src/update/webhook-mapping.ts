@@ -163,13 +163,11 @@ function wrongType(field: string, wanted: string, type: string): FieldError {
   return { field, message: `must yield ${wanted}, not ${type}` }
 }
 
-const { name, description, isLatest, isDefault } = connectionVersion.shape
-const schemas = { version: versionName, name, description, isLatest, isDefault }
-
 /** What is wrong with a value for a field of a patch, or for the version in the path. */
 function wrongValue(field: WritableField | 'version', value: unknown): string | undefined {
   // Null takes the description away (RFC 7396).
   if (field === 'description' && value === null) return undefined
   if (typeof value === 'string' && value.length > maxTextLength) return tooLong
-  return schemas[field].safeParse(value).error?.issues[0]?.message
+  const schema = field === 'version' ? versionName : connectionVersion.shape[field]
+  return schema.safeParse(value).error?.issues[0]?.message
 }

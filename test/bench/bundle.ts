@@ -28,6 +28,8 @@ export interface Bundle {
   coreGzipKiB: number
   startup: Startup
   emptyStartup: Startup
+  /** Of a Worker that does nothing but import node:crypto. */
+  cryptoStartup: Startup
 }
 
 function wrangler(...args: string[]): string {
@@ -69,16 +71,24 @@ export function describeBundle(folder: string): Bundle {
   const { compatibility_date, compatibility_flags } = unstable_readConfig({ config })
   const core = join(folder, 'core')
   mkdirSync(core)
-  const empty = join(folder, 'empty')
-  mkdirSync(empty)
-  const settings = { name: 'empty', main: 'index.js', compatibility_date, compatibility_flags }
-  writeFileSync(join(empty, 'wrangler.json'), JSON.stringify(settings))
-  writeFileSync(join(empty, 'index.js'), 'export default { fetch: () => new Response() }\n')
+  const program = (name: string, text: string) => {
+    const within = join(folder, name)
+    mkdirSync(within)
+    const settings = { name, main: 'index.js', compatibility_date, compatibility_flags }
+    writeFileSync(join(within, 'wrangler.json'), JSON.stringify(settings))
+    writeFileSync(join(within, 'index.js'), text)
+    return startupOf(join(within, 'wrangler.json'), within)
+  }
+  const nothing = 'export default { fetch: () => new Response() }\n'
   return {
     KiB: Buffer.byteLength(text) / 1024,
     gzipKiB: gzipSync(text).byteLength / 1024,
     coreGzipKiB: gzipSync(buildWithout(core, 'console', 'expressions')).byteLength / 1024,
     startup: startupOf(config, folder),
-    emptyStartup: startupOf(join(empty, 'wrangler.json'), empty),
+    emptyStartup: program('empty', nothing),
+    cryptoStartup: program(
+      'crypto',
+      `import { hash } from 'node:crypto'\nglobalThis.hash = hash\n${nothing}`,
+    ),
   }
 }

@@ -6,6 +6,7 @@ import { problems } from '../../src/errors.ts'
 import { administration } from '../../src/routes/administration.ts'
 import { meta } from '../../src/routes/meta.ts'
 import { openapi } from '../../src/routes/openapi.ts'
+import { webhooks } from '../../src/routes/webhooks.ts'
 import { type Gateway, startGateway } from './gateway.ts'
 
 let gateway: Gateway
@@ -32,7 +33,7 @@ test('every route is in the description, and nothing else is', async () => {
   const described = Object.entries(json.paths as Record<string, object>).flatMap(([path, methods]) =>
     Object.keys(methods).map(method => `${method.toUpperCase()} ${path}`),
   )
-  const routed = [app, administration(), meta()]
+  const routed = [app, webhooks(), administration(), meta()]
     .flatMap(({ routes }) => routes)
     .filter(({ method }) => method !== 'ALL')
     .map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, '{$1}')}`)
