@@ -1,7 +1,7 @@
 /**
- * `node test/bench/parts.ts [--rounds 5] [--seconds 1.2]`: what each part of an update costs, by leaving parts out. The built
+ * `node test/bench/parts.ts [--rounds 4] [--seconds 1.2]`: what each part of an update and of a read costs, by leaving parts out. The built
  * gateway with parts replaced by what answers at once, one part more in each line, beside the programs of the bench: in one
- * run, round after round. About five minutes.
+ * run, round after round. About six minutes.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,7 +19,7 @@ import { startWorkerd } from './workerd.ts'
 import { bare, entryWith, guarded, hop, immediate } from './workers.ts'
 
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '1.2' } },
+  options: { rounds: { type: 'string', default: '4' }, seconds: { type: 'string', default: '1.2' } },
 })
 const rounds = Number(values.rounds)
 const seconds = Number(values.seconds)
@@ -28,8 +28,8 @@ const body = JSON.stringify(version)
 const rate = { requests: 100_000, windowSeconds: 1, remaining: 99_999, resetSeconds: 1 }
 const receipt = `1:${'0'.repeat(64)}`
 const answer = { result: { ok: true, status: 200, body }, effect: 'applied', receipt, rate }
-/** A method that answers an update at once. */
-const updates = `async update() { return ${JSON.stringify(answer)} }`
+/** What answers at once, whatever is asked. */
+const answers = ['update', 'read'].map(call => `async ${call}() { return ${JSON.stringify(answer)} }`)
 
 /** Modules of the Worker, by how organisation.ts imports them, and what stands in for each. */
 const platform = {
@@ -88,13 +88,13 @@ async function startAll(upstream: string, folder: string): Promise<Measurable[]>
     await program('hop', hop, { HOP: 'Hop' }),
     await program('hop, with a deadline, strict reading and own headers', guarded, { HOP: 'Hop' }),
     await gateway('gateway: its edge', {
-      entry: entryWith({ edge: `{ getByName: () => ({ ${updates} }) }` }),
+      entry: entryWith({ edge: `{ getByName: () => ({ ${answers.join()} }) }` }),
     }),
     await gateway('… and the call of the object', {
-      entry: entryWith({ object: updates }),
+      entry: entryWith({ object: answers.join('\n') }),
     }),
     await gateway('… and all but records and the call', { source: without(platform, commits, log) }),
-    await gateway('… and making and hashing two records', { source: without(platform, commits) }),
+    await gateway('… and making and hashing its records', { source: without(platform, commits) }),
     await gateway('… and committing them', { source: without(platform) }),
     await gateway('… and the call of the platform: all of it', {}),
   ]
@@ -106,7 +106,7 @@ const upstream = await startServer('upstream.ts')
 const generator = await startGenerator()
 try {
   const parts = await startAll(upstream.url + basePath, folder)
-  const measured = ['PUT', 'PUT, 1 connection'].map(
+  const measured = ['PUT', 'PUT, 1 connection', 'GET'].map(
     name => scenarios.find(each => each.name === name) as Scenario,
   )
   const results = new Map(parts.map(part => [part, measured.map((): Measured[] => [])]))
@@ -121,16 +121,19 @@ try {
     }
   }
   const rows = parts.map(part => {
-    const [many = [], one = []] = results.get(part) ?? []
+    const [many = [], one = [], reads = []] = results.get(part) ?? []
     return [
       part.name,
       median(many.map(each => each.cpuMsPerRequest)).toFixed(2),
       String(Math.round(median(many.map(each => each.perSecond)))),
       median(one.map(each => each.cpuMsPerRequest)).toFixed(2),
       median(one.map(each => each.p50)).toFixed(2),
+      median(reads.map(each => each.cpuMsPerRequest)).toFixed(2),
     ]
   })
-  console.log(table(['PUT', 'CPU ms, 32 connections', 'requests/s', 'CPU ms, 1 connection', 'p50 ms'], rows))
+  console.log(
+    table(['what', 'PUT, CPU ms', 'requests/s', '1 connection, CPU ms', 'p50 ms', 'GET, CPU ms'], rows),
+  )
   for (const part of parts) await part.stop()
 } finally {
   generator.stop()

@@ -85,8 +85,8 @@ export default { fetch: () => new Response(body, { headers: { 'Content-Type': 'a
 
 /**
  * The built gateway, with its rate limiter counted in memory, as Cloudflare's is: miniflare's stand-in for it is a Durable
- * Object that writes a row at each call, and would be all that the refusals show. `object` says what its object does to an
- * update instead, and `edge` what stands for the object's namespace where an update comes in.
+ * Object that writes a row at each call, and would be all that the refusals show. `object` says what its object does
+ * instead, and `edge` what stands for the object's namespace where a caller's request comes in.
  */
 export const entryWith = ({ object = '', edge = 'undefined' }: { object?: string; edge?: string }) => `
 import worker, { Organisation as Built } from './built.js'
@@ -109,7 +109,7 @@ export default {
   fetch(request, env, context) {
     bound ??= { ...env, ADDRESS_LIMIT }
     fixed ??= { ...bound, ORGANISATION: ORGANISATION ?? env.ORGANISATION }
-    return worker.fetch(request, request.method === 'PUT' && request.url.includes('/o/') ? fixed : bound, context)
+    return worker.fetch(request, request.url.includes('/o/') ? fixed : bound, context)
   },
 }
 `
