@@ -83,7 +83,8 @@ describe('nothing runs on half a configuration', () => {
       expect(health.json.failing.length).toBe(1)
       expect(health.json.failing[0].startsWith(`${name} `)).toBe(true)
       if (value && value.length > 4 && value !== 'unbound') expect(health.text.includes(value)).toBe(false)
-      expect(/sesame|aaaa|bbbb/.test(health.text + read.text)).toBe(false)
+      // A request's id may hold a few of these in a row, but not so many.
+      expect(/sesame|a{13}|b{13}/.test(health.text + read.text)).toBe(false)
       expect(gateway.platform.received.length).toBe(0)
     } finally {
       gateway.unverified.clear()
