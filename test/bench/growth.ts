@@ -23,6 +23,8 @@ export interface Growth {
   firstPageMs: number
   /** Ten records by each of some filters. */
   filteredMs: Record<string, number>
+  /** That the record half way is in the log. */
+  proofMs: number
   exportPerSecond: number
   exportMiBPerSecond: number
   putPerSecond: number
@@ -69,6 +71,7 @@ export async function measureGrowth({
       if (start < starts) continue
       say('pages and exports')
       const pages = await timePages(gateway, sizes)
+      const proofs = await timeProofs(gateway, sizes)
       const exported: { perSecond: number; MiBPerSecond: number }[] = []
       for (const size of sizes) exported.push(await timeExport(gateway, size))
       say('updates')
@@ -79,6 +82,7 @@ export async function measureGrowth({
         coldStartMs: median(cold[i] as number[]),
         firstPageMs: pages[i]?.firstPageMs as number,
         filteredMs: pages[i]?.filteredMs as Record<string, number>,
+        proofMs: proofs[i] as number,
         exportPerSecond: exported[i]?.perSecond as number,
         exportMiBPerSecond: exported[i]?.MiBPerSecond as number,
         ...(puts[i] as { putPerSecond: number; putToShortest: number }),
@@ -147,6 +151,17 @@ async function timePages(
     )
     return { firstPageMs: first, filteredMs }
   })
+}
+
+async function timeProofs(gateway: Gateway, sizes: readonly number[]): Promise<number[]> {
+  const times = sizes.map(() => [] as number[])
+  for (let i = 0; i < pageTimes; i++) {
+    for (const [at, size] of sizes.entries()) {
+      const path = `/organisations/${nameOf(size)}/audit/${Math.floor(size / 2)}/proof`
+      times[at]?.push(await timed(async () => (await gateway.admin('GET', path)).json()))
+    }
+  }
+  return times.map(median)
 }
 
 /** How fast the log is exported, by its first seconds. */

@@ -47,6 +47,7 @@ export function growthTable({ growth }: Results): string {
       `page by ${name}, ms`,
       at => two(at.filteredMs[name] ?? Number.NaN),
     ]),
+    ['proof of the record half way, ms', at => two(at.proofMs)],
     ['export, records/s', at => `${whole(at.exportPerSecond)} (${one(at.exportMiBPerSecond)} MiB/s)`],
     ['cold start of the object, ms', at => one(at.coldStartMs)],
     ['bytes per record', at => whole(at.bytesPerRecord)],
