@@ -162,8 +162,10 @@ describe('with a deadline of 600 ms', () => {
       } else {
         expect([first.status, first.json.code], first.text).toEqual([504, 'upstream-timeout'])
         expect(first.headers['content-type']).toBe('application/problem+json')
-        // A slot that came free in its last milliseconds leaves it sent and unanswered.
-        expect(first.json.outcome).toBe(sentTo(seventh, 'PUT') === 0 ? 'not-sent' : 'unknown')
+        // A slot that came free in its last milliseconds leaves it sent and unanswered, or cut off before it arrived.
+        expect(first.json.outcome).toMatch(
+          sentTo(seventh, 'PUT') === 0 ? /^(not-sent|unknown)$/ : /^unknown$/,
+        )
       }
       for (const { status, json, text } of await Promise.all(hung)) {
         expect([status, json.code], text).toEqual([504, 'upstream-timeout'])
