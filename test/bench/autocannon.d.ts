@@ -11,12 +11,18 @@ declare module 'autocannon' {
   export interface Client {
     setRequest(request: Request): void
     setRequests(requests: Request[]): void
+    /** How many requests were sent. */
+    readonly reqsMade: number
+    /** With so many sent, the client ends at its next answer. */
+    responseMax?: number
   }
   export interface Options {
     url: string
     connections: number
     /** Seconds. */
     duration: number
+    /** Milliseconds between samples, at which alone the end is noticed. */
+    sampleInt: number
     expectBody?: string
     setupClient?: (client: Client) => void
   }

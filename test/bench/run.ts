@@ -22,7 +22,7 @@ const { values } = parseArgs({
 })
 const { quick } = values
 const rounds = quick ? 1 : 3
-const seconds = quick ? 1 : 1.5
+const seconds = quick ? 1 : 2
 const sizes = quick ? [1_000, 10_000] : [1_000, 100_000, 1_000_000]
 const startedAt = performance.now()
 
