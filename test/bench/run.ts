@@ -21,8 +21,8 @@ const { values } = parseArgs({
   options: { json: { type: 'string' }, quick: { type: 'boolean', default: false } },
 })
 const { quick } = values
-const rounds = quick ? 1 : 3
-const seconds = quick ? 1 : 2
+const rounds = quick ? 1 : 5
+const seconds = quick ? 1 : 1.2
 const sizes = quick ? [1_000, 10_000] : [1_000, 100_000, 1_000_000]
 const startedAt = performance.now()
 
