@@ -68,7 +68,6 @@ async function measureAll(folder: string): Promise<Results> {
       storage: storage('growth'),
       generator,
       rounds,
-      seconds,
       say,
     })
     say('start-up')
