@@ -36,6 +36,20 @@ export function totalMs(profile: Profile, matches: (frame: Frame) => boolean): n
   return us / 1000
 }
 
+/** The longest time in milliseconds for which a function ran without a sample of anything else; 0 where it never ran. */
+export function longestMs({ nodes, samples, timeDeltas }: Profile, functionName: string): number {
+  const ids = new Set(
+    nodes.filter(({ callFrame }) => callFrame.functionName === functionName).map(({ id }) => id),
+  )
+  let longest = 0
+  let current = 0
+  for (const [i, id] of samples.entries()) {
+    current = ids.has(id) ? current + (timeDeltas[i] ?? 0) : 0
+    longest = Math.max(longest, current)
+  }
+  return longest / 1000
+}
+
 /** Self and total time by function, largest self time first, as shares of all of it; and all of it. */
 export function functionsOf(profile: Profile): {
   busyMs: number

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { startGenerator, startServer } from './child.ts'
-import { functionsOf, type Profile } from './cpu-profile.ts'
+import { functionsOf, longestMs, type Profile } from './cpu-profile.ts'
 import { startGateway, worker } from './gateway.ts'
 import { callers, request } from './scenarios.ts'
 import { basePath } from './subjects.ts'
@@ -83,8 +83,9 @@ try {
     }
     const { busyMs, functions } = functionsOf(profile)
     const each = (busyMs / (perSecond * seconds)).toFixed(2)
+    const pause = Math.round(longestMs(profile, '(garbage collector)'))
     console.log(
-      `\n${method}, ${callers} connections: ${Math.round(perSecond)} requests/s under the profiler, ${each} ms busy for each\n`,
+      `\n${method}, ${callers} connections: ${Math.round(perSecond)} requests/s under the profiler, ${each} ms busy for each, the longest pause for garbage ${pause} ms\n`,
     )
     console.log('   self   total')
     for (const { name, self, total } of functions.slice(0, Number(values.top))) {
