@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: everything side by side in one run, without a network. `--json FILE` writes what was measured, `--quick` is
- * a look in a minute: one short round and no long logs. Fails where any answer is not what it must be, never for being slow.
+ * a look in two minutes: one short round and no long logs. Fails where any answer is not what it must be, never for being slow.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, release, tmpdir, type } from 'node:os'
