@@ -45,10 +45,11 @@ export interface Standing {
   scope: string | undefined
 }
 
-/** How an attempt ended, and whether it keeps its connection's turn. */
+/** How an attempt ended, and whether it keeps its connection's turn. A `bug` is to be thrown on once that is seen to. */
 export interface Ending {
   answer: Answer
   keepsTurn: boolean
+  bug?: unknown
 }
 
 export class Attempts {
@@ -132,10 +133,10 @@ export class Attempts {
       else idempotency.release(scope)
     })
     // What could not be written is closed as unknown and looked into; a successor would make that look tell a lie.
-    const unwritten = answer.result !== result
+    // Not told by the answer: who is no longer believed gets the same one either way.
+    const unwritten = log.openAttempts.includes(attempt)
     if (unwritten && turn) unsettled.hold(attempt, turn)
-    if (bug !== undefined) throw bug
-    return { answer, keepsTurn: effect === 'unknown' || unwritten }
+    return { answer, keepsTurn: effect === 'unknown' || unwritten, bug }
   }
 
   /** Makes a record of a resend durable; false where it can't be, and nothing may be sent. */

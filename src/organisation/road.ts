@@ -199,6 +199,7 @@ export class Road {
         { actor, owner, rate, deadline, turn, scope },
         objection,
       )
+      if (ending.bug !== undefined) throw ending.bug
       return ending.answer
     } finally {
       // An unknown outcome keeps the turn until it is known: what came after it could not be told from it.

@@ -87,6 +87,44 @@ test('a successor does not pass an update whose outcome could not be written, an
   expect(attempted.seq).toBeGreaterThan(reconciled.seq)
 })
 
+test('a successor does not pass an update of a revoked token either, whose refusal could not be written', async () => {
+  const made = await gateway.organisation()
+  const other = await gateway.admin('POST', `/organisations/${made.id}/tokens`, {
+    name: 'other',
+    connections: ['*'],
+  })
+  const second = { id: made.id, token: other.json.token }
+  // All slots are taken, so that the update waits with its attempt on record.
+  const gates = Array.from({ length: 5 }, (_, i) =>
+    gateway.platform.hold({ method: 'PUT', connectionId: `HELD${i}` }),
+  )
+  const held = gates.map((_, i) => put(gateway, second, { connection: `HELD${i}` }))
+  await Promise.all(gates.map(gate => gate.arrived))
+  const waits = put(gateway, made, { changes: { description: 'the same' } })
+  while ((await eventsOf(gateway, made.id)).filter(event => event === 'update.attempted').length < 6) {
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+  await gateway.admin('DELETE', `/organisations/${made.id}/tokens/${made.tokenId}`)
+  const mend = await refuse(made.id, 'update.failed')
+  gates[0]?.release()
+  expect(await waits).toMatchObject({ status: 401, json: { outcome: 'not-sent' } })
+  await mend()
+  for (const gate of gates) gate.release()
+  await Promise.all(held)
+
+  let next = await put(gateway, second, { changes: { description: 'the same' } })
+  while (next.json.code === 'upstream-timeout') {
+    next = await put(gateway, second, { changes: { description: 'the same' } })
+  }
+  expect(next.status).toBe(200)
+  const log = (await logOf(gateway, made.id))
+    .map(({ record }) => record)
+    .filter(({ target }) => target.connectionId === 'CONN1')
+  const reconciled = log.find(({ event }) => event === 'update.reconciled')
+  expect(reconciled.applied).toBe(false)
+  expect(log.findLast(({ event }) => event === 'update.attempted').seq).toBeGreaterThan(reconciled.seq)
+})
+
 test('an outcome that could not be written is found out while others are busy', async () => {
   const made = await gateway.organisation()
   const mend = await refuse(made.id, 'update.succeeded')
