@@ -31,7 +31,7 @@ export type Refusal =
   | { code: 'body-too-large'; limitBytes: number }
   | { code: 'upstream-rejected'; status: number; upstream: PlatformError }
   | { code: 'upstream-invalid-response'; detail: string }
-  | { code: 'session-rejected' | 'audit-unavailable'; detail?: string | undefined }
+  | { code: 'session-rejected' | 'audit-unavailable' | 'precondition-failed'; detail?: string | undefined }
   | { code: 'delivery-conflict'; detail: string }
   | { code: 'not-configured'; failing: readonly string[] }
   | {
@@ -39,7 +39,6 @@ export type Refusal =
         | 'missing-token'
         | 'insufficient-scope'
         | 'idempotency-mismatch'
-        | 'precondition-failed'
         | 'upstream-unreachable'
         | 'upstream-timeout'
         | 'interrupted'

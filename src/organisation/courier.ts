@@ -30,6 +30,8 @@ export interface Errand extends Origin {
   target: { connectionId: string; version: string }
   trace: Trace
   body?: string
+  /** Of a PUT that was made from a version: that one's entity tag. */
+  base?: string | undefined
   /** The caller's token; the gateway's own errands have none. */
   owner?: string
   /** What one request's exchanges have in common: one that may try a rested session may look and send again. */

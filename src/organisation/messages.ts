@@ -65,6 +65,8 @@ export interface UpdateCall extends Conditions {
   patchSha256?: string
   /** What it changes of the version that was read before. */
   change?: Change
+  /** The entity tag of the version that was read before. */
+  base?: string | undefined
 }
 
 /** A PATCH: `patch` is JSON, to be merged into the version. */

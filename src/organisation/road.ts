@@ -7,7 +7,7 @@ import { type Action, allows, reasonAgainst, type Scope } from '../auth/caller.t
 import { withoutTokens } from '../auth/token.ts'
 import { sha256Hex } from '../crypto.ts'
 import { ok, type Refusal, type Result, refuse, tokenInBody } from '../errors.ts'
-import { fulfils } from '../update/etag.ts'
+import { etagOf, fulfils } from '../update/etag.ts'
 import { idempotencyScope } from '../update/idempotency-key.ts'
 import { propose } from '../update/proposal.ts'
 import { writableFields } from '../update/writable.ts'
@@ -236,11 +236,12 @@ export class Road {
         Object.keys(change).every(field => scope.fields.includes(field)),
     )
     if (!allowed) return refuse({ code: 'insufficient-scope' })
-    if ('update' in call) return ok({ ...call, change })
+    const base = etagOf(result.body)
+    if ('update' in call) return ok({ ...call, change, base })
     if (Object.keys(change).length === 0) return ok({ held: result.body })
     if (withoutTokens(update.body) !== update.body) return refuse(tokenInBody)
     const { patch, ...rest } = call
-    return ok({ ...rest, update, change, patchSha256: sha256Hex(patch) })
+    return ok({ ...rest, update, change, base, patchSha256: sha256Hex(patch) })
   }
 
   /** A patch that changes nothing is not sent: the answer is the version as it is. Kept for its key, as any answer. */

@@ -4,6 +4,7 @@
  * failure. Pure but for what is passed in.
  */
 import { ok, type Refusal, type Result, refuse } from '../errors.ts'
+import { etagOf } from '../update/etag.ts'
 import { compare, type Intent, isAbout } from '../update/writable.ts'
 import { backoffMs } from '../upstream/backoff.ts'
 import type { Verdict } from '../upstream/verdict.ts'
@@ -69,8 +70,11 @@ export class Writer {
       const known: Verdict = sight ? { ...verdict, effect: 'not-applied' } : verdict
       last = { ...exchanged.value, verdict: known, upstream }
 
-      // After a look that was answered, the session is not what was wrong.
-      if (sends === maxSends || !(worthAnother(verdict) || sight)) return last
+      // Sent again, it would undo what somebody else did since it was allowed.
+      if (sight && errand.base !== undefined && etagOf(sight.body) !== errand.base)
+        return { verdict: { ...known, result: refuse(changed) }, upstream }
+      // After a look that was answered, the session is not what was wrong; the platform's own refusal is final.
+      if (sends === maxSends || isRefused(verdict) || !(worthAnother(verdict) || sight)) return last
       if (!(await this.#pause(sends, verdict, deadline))) return last
       if (!(await beforeResend(last)))
         return { verdict: { ...known, result: refuse({ code: 'audit-unavailable' }) }, upstream }
@@ -138,6 +142,17 @@ function worthAnother({ effect, result, session }: Verdict): boolean {
     session !== 'rejected' &&
     (effect === 'unknown' || effect === 'not-sent' || result.refusal.code === 'overloaded')
   )
+}
+
+/** Whether the platform has understood a request and says no. */
+function isRefused({ result }: Verdict): boolean {
+  return !result.ok && result.refusal.code === 'upstream-rejected'
+}
+
+const changed: Refusal = {
+  code: 'precondition-failed',
+  detail:
+    'The version was changed by somebody else while this update was under way, and so it was not sent again.',
 }
 
 /** A 2xx that shows another version, or none, does not say that this one was updated. */

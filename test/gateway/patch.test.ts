@@ -168,6 +168,41 @@ test('an answer that was lost is looked for, as for any update', async () => {
   expect(puts(made.id).length).toBe(1)
 })
 
+test.each([
+  ['a patch', {}],
+  ['an If-Match', { 'If-Match': '*' }],
+])('%s is not sent again over what somebody else changed meanwhile', async (_, headers) => {
+  const made = await gateway.organisation({ fields: ['description'] })
+  await read(made)
+  // biome-ignore lint/suspicious/noThenProperty: the stand-in's word for what comes after the gate.
+  const gate = gateway.platform.hold({ method: 'PUT', then: { kind: 'drop-before' } })
+  const going = patch(made, { description: 'mine' }, headers, '1.3.0')
+  await gate.arrived
+  // A person, at the platform itself: 1.3.0 is the default no more, and nothing else of it changes.
+  const sibling = gateway.platform.get(made.id, 'CONN1', '1.4.0')
+  const person = await fetch(`${gateway.platform.baseUrl}/o/${made.id}/connections/CONN1/versions/1.4.0`, {
+    method: 'PUT',
+    headers: { Cookie: gateway.platform.cookie, 'Content-Type': 'application/json' },
+    body: JSON.stringify({ ...sibling, isDefault: true }),
+  })
+  expect(person.status).toBe(200)
+  gate.release()
+  const answer = await going
+  expect(answer.json).toMatchObject({ status: 412, code: 'precondition-failed', outcome: 'not-applied' })
+  expect(gateway.platform.get(made.id, 'CONN1', 'default')?.name).toBe('1.4.0')
+  expect((await eventsOf(gateway, made.id)).slice(-2)).toEqual(['update.attempted', 'update.failed'])
+})
+
+test('what the platform refuses is not sent again, though an earlier send was lost', async () => {
+  const made = await gateway.organisation()
+  await read(made)
+  gateway.platform.misbehave({ kind: 'drop-before' }, { method: 'PUT', connectionId: 'CONN1' })
+  gateway.platform.misbehave({ kind: 'status', status: 403 }, { method: 'PUT', connectionId: 'CONN1' })
+  const answer = await patch(made, { description: 'mine' })
+  expect(answer.json).toMatchObject({ status: 403, code: 'upstream-rejected', outcome: 'not-applied' })
+  expect(puts(made.id).length).toBe(2)
+})
+
 test('what changed is bounded on record, and holds no token that the platform held', async () => {
   const made = await gateway.organisation()
   const token = `vgw_${'z'.repeat(65)}`
