@@ -30,6 +30,11 @@ export class Capacity {
     return this.#over(highAt) ? { bytes: this.bytes, limitBytes: this.#limitBytes } : undefined
   }
 
+  /** Whether only outcomes and revocations have room left. */
+  get full(): boolean {
+    return this.#over(readsEndAt)
+  }
+
   /** Why nothing may be added by such a request, if so. */
   objection(action: 'read' | 'update'): Refusal | undefined {
     const shut = this.#shut()

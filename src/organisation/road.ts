@@ -94,6 +94,8 @@ export class Road {
     const admission = this.admit(call, 'read', [])
     if ('refusal' in admission) return this.#on.recorder.refuse(call, 'read', admission)
     const { token, actor, rate } = admission
+    const full = this.#on.capacity.objection('read')
+    if (full) return this.#on.recorder.refuse(call, 'read', { refusal: full, actor, rate })
     const { state, expiresAt } = this.#on.session.view()
     const view: TokenSelf = {
       id: token.id,
@@ -261,12 +263,15 @@ export class Road {
     })
   }
 
-  /** The answer of the first request with this key, and its receipt. A record says that it was given again. */
+  /**
+   * The answer of the first request with this key, and its receipt. A record says that it was given again; of a full storage's
+   * there are no more than of refusals.
+   */
   async #replay(call: UpdateCall | PatchCall, { actor, rate }: Party, first: Answer): Promise<Answer> {
-    const answer = await this.#on.recorder.answer(
-      { ...about(call), event: 'update.replayed', actor, request: requestOf(call) },
-      rate ? { ...first, rate } : first,
-    )
+    const { recorder, capacity } = this.#on
+    const entry: Entry = { ...about(call), event: 'update.replayed', actor, request: requestOf(call) }
+    const again = rate ? { ...first, rate } : first
+    const answer = await (capacity.full ? recorder.repeat(entry, again) : recorder.answer(entry, again))
     const replayed: Answer = { ...answer, replayed: true }
     if (first.receipt) replayed.receipt = first.receipt
     return replayed

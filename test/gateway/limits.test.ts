@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { mintToken } from '../../src/auth/token.ts'
-import { eventsOf, gatewayForTests, passHour, put, versionPath } from './gateway.ts'
+import { eventsOf, gatewayForTests, passHour, put, versionOf, versionPath } from './gateway.ts'
 
 const limit = 20
 const gateway = await gatewayForTests({ ADDRESS_LIMIT: String(limit) })
@@ -180,6 +180,9 @@ describe('storage that has an end', () => {
     await gateway.restart(full)
     const made = await gateway.organisation()
     const changes = { description: 'x'.repeat(8_000) }
+    const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': 'early' }
+    const keyed = { headers, body: versionOf(gateway, made.id, { description: 'early' }) }
+    expect((await put(gateway, made, keyed)).status).toBe(200)
     let answer = await put(gateway, made, { changes })
     const held = gateway.platform.hold({ method: 'PUT', connectionId: 'HELD' })
     const late = put(gateway, made, { connection: 'HELD' })
@@ -198,6 +201,15 @@ describe('storage that has an end', () => {
     expect(reading.status).toBe(200)
     while (reading.status === 200) reading = await read(made.id, made.token, newAddress())
     expect([reading.status, reading.json.code]).toEqual([503, 'audit-unavailable'])
+    const self = await gateway.ask(`/o/${made.id}/token`, { token: made.token })
+    expect([self.status, self.json.code]).toEqual([503, 'audit-unavailable'])
+    const before = (await eventsOf(gateway, made.id)).length
+    for (let i = 0; i < 60; i++) {
+      const again = await put(gateway, made, keyed)
+      expect([again.status, again.headers['idempotency-replayed']]).toEqual([200, 'true'])
+    }
+    // As many as of refusals: 20 a minute, and a minute may end meanwhile.
+    expect((await eventsOf(gateway, made.id)).length - before).toBeLessThanOrEqual(41)
     const revoked = await gateway.admin('DELETE', `/organisations/${made.id}/tokens/${made.tokenId}`)
     expect([revoked.status, revoked.json.status]).toEqual([200, 'revoked'])
     for (let hours = 0; hours < 3; hours++) await passHour(gateway)
