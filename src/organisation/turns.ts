@@ -1,6 +1,6 @@
 /**
- * Owns who goes next: one writer at a time per connection, in the order of asking. Pure bookkeeping without a clock:
- * who waits too long leaves by itself.
+ * Owns who goes next: one writer at a time per connection, callers in turn and each caller's in the order of asking, so that
+ * nobody's crowd keeps another's single request waiting. Pure bookkeeping without a clock: who waits too long leaves by itself.
  */
 
 /** A place in a queue; `leave` gives it back, from the queue or from the front. */
@@ -19,7 +19,10 @@ export interface Waiter {
 export class Turns {
   readonly #perKey: number
   readonly #total: number
+  /** Who stands where; the first holds the turn. */
   readonly #queues = new Map<string, Waiter[]>()
+  /** By key, the owners who had a turn while it was asked for, the last of them last. */
+  readonly #served = new Map<string, string[]>()
   #waiting = 0
 
   /** At most `perKey` wait for one key and `total` for all of them; who holds a turn does not wait. */
@@ -35,6 +38,7 @@ export class Turns {
     const queue = this.#queues.get(key)
     if (!queue) {
       this.#queues.set(key, [waiter])
+      this.#served.set(key, [owner])
       resolve(true)
     } else {
       if (queue.length > this.#perKey && !this.#drop([[key, queue]], owner)) return undefined
@@ -60,10 +64,26 @@ export class Turns {
     const place = queue?.indexOf(who) ?? -1
     if (!queue || place < 0) return
     queue.splice(place, 1)
-    if (queue.length === 0) this.#queues.delete(key)
+    if (queue.length === 0) {
+      this.#queues.delete(key)
+      this.#served.delete(key)
+    }
     // The front does not wait: whether it left or someone behind it did, one fewer waits, unless it was alone.
     if (place > 0 || queue.length > 0) this.#waiting--
-    if (place === 0) queue[0]?.resolve(true)
+    if (place === 0 && queue.length > 0) this.#passOn(key, queue)
+  }
+
+  /** To the first in the queue of the owner whose last turn is longest ago. */
+  #passOn(key: string, queue: Waiter[]): void {
+    const served = this.#served.get(key) ?? []
+    const next = queue.reduce((first, each) =>
+      served.lastIndexOf(each.owner) < served.lastIndexOf(first.owner) ? each : first,
+    )
+    queue.splice(queue.indexOf(next), 1)
+    queue.unshift(next)
+    const waiting = served.filter(owner => owner !== next.owner && queue.some(each => each.owner === owner))
+    this.#served.set(key, [...waiting, next.owner])
+    next.resolve(true)
   }
 }
 
