@@ -12,7 +12,8 @@ export class Denials {
 
   /** True where this refusal may have a record of its own; else it is counted. */
   admit(nowMs: number): boolean {
-    if (nowMs >= this.#windowEndsAt) {
+    // A clock that was set back must not make a minute last longer.
+    if (nowMs >= this.#windowEndsAt || nowMs < this.#windowEndsAt - minuteMs) {
       this.#windowEndsAt = nowMs + minuteMs
       this.#used = 0
     }

@@ -38,7 +38,8 @@ export class Rates {
   take(id: string, limit: RateLimit, nowMs: number): { allowed: boolean; state: RateState } {
     const windowMs = limit.windowSeconds * 1000
     let window = this.#windows.get(id) ?? this.#store.recall(id)
-    if (!window || nowMs >= window.startedAt + windowMs) {
+    // A clock that was set back must not make a window last longer.
+    if (!window || nowMs >= window.startedAt + windowMs || nowMs < window.startedAt) {
       window = { startedAt: nowMs, used: 0 }
       this.#store.remember(id, nowMs)
     }

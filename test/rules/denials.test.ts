@@ -52,3 +52,11 @@ test('each refusal has a record or is counted, and records come at a bounded rat
     }),
   )
 })
+
+test('a clock that is set back makes no minute last longer', () => {
+  const denials = new Denials()
+  for (let i = 0; i < 21; i++) denials.admit(10_000_000)
+  expect(denials.admit(10_000_000)).toBe(false)
+  expect(denials.admit(5_000_000)).toBe(true)
+  expect(denials.dueAt).toBe(5_060_000)
+})

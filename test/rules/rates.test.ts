@@ -71,3 +71,12 @@ test('what an object forgot is counted from what it stored, in the same window',
   expect(rates.take('t', limit, start + 10_000).allowed).toBe(true)
   expect(opened).toEqual([['t', start + 10_000]])
 })
+
+test('a clock that is set back opens a new window, and makes none last longer', () => {
+  const rates = new Rates(forgetful)
+  for (let i = 0; i < 3; i++) rates.take('t', limit, start)
+  expect(rates.take('t', limit, start - 3_600_000)).toEqual({
+    allowed: true,
+    state: { ...limit, remaining: 1, resetSeconds: 10 },
+  })
+})
