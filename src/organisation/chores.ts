@@ -24,8 +24,9 @@ const dayMs = 86_400_000
 const unknownKindMs = 3_600_000
 /** By how much the storage may have grown before the directory is told. */
 const publishedEveryBytes = 1_000_000
-/** How long one look of the alarm may take, in times the backoff's base. */
+/** How long the alarm's looks may take, in times the backoff's base: one alone, or so many that share it. */
 const lookPatience = 16
+const mostLooks = 4
 
 /** What the chores are about. */
 export interface Household {
@@ -113,16 +114,19 @@ export class Chores {
     const organisation = tables.organisation()
     if (!organisation) return
     const { bytes } = capacity
+    const standing = () => ({ sessionState: session.view().state, tokens: tables.activeTokens(now()) })
+    const told = standing()
     try {
       await this.#on.publish({
         organisationId: organisation.id,
         createdAt: organisation.createdAt,
-        sessionState: session.view().state,
-        tokens: tables.activeTokens(now()),
+        ...told,
         bytes,
       })
       this.#publishedBytes = bytes
-      agenda.done('directory')
+      // What changed meanwhile made this due, and is not told yet.
+      if (JSON.stringify(standing()) === JSON.stringify(told)) agenda.done('directory')
+      else agenda.set('directory', now())
     } catch {
       agenda.set('directory', now() + directoryRetryMs)
     }
@@ -140,17 +144,25 @@ export class Chores {
     agenda.set('storage', now() + dayMs)
   }
 
-  /** Looks at what unknown updates left behind, one after the other, and says when to look again. */
+  /**
+   * Looks at what unknown updates left behind, one after the other, and says when to look again. One that was looked at in vain
+   * and missed its last look, as those of others took too long, is given up without: its connection waits.
+   */
   async #lookIntoUnsettled(): Promise<void> {
     const { unsettled, inspector, agenda, now, timeoutMs, retryMs } = this.#on
     const patienceMs = Math.min(timeoutMs, lookPatience * retryMs)
     const endsAt = now() + patienceMs
-    for (const inquiry of unsettled.due(now())) {
+    const due = unsettled.due(now())
+    const eachMs = patienceMs / Math.min(mostLooks, due.length)
+    for (const inquiry of due) {
+      const { looks, missed, untilAt } = inquiry.row
+      if (looks > 0 && missed === 0 && now() > untilAt + patienceMs) {
+        unsettled.take(inquiry, { effect: 'unknown' }, now())
+      } else if (now() < endsAt) {
+        const sight = await inspector.look(inquiry.errand, inquiry.intent, now() + eachMs)
+        unsettled.take(inquiry, sight, now())
+      }
       // What is left is due again at once, but after whatever else is.
-      if (now() >= endsAt) break
-      const deadline = now() + patienceMs
-      const sight = await inspector.look(inquiry.errand, inquiry.intent, deadline)
-      unsettled.take(inquiry, sight, now())
     }
     const { nextAt } = unsettled
     if (nextAt === undefined) agenda.done('unsettled')

@@ -128,15 +128,18 @@ export class Unsettled {
 
   /**
    * Takes what a look showed. Applied ends it. Not applied must be seen twice in a row, as a write that was cut off may land a
-   * little later. What cannot be read is looked at again with growing pauses, and given up after a minute.
+   * little later. What cannot be read is looked at again with growing pauses, and given up after a minute; a first sight of it
+   * as not applied gets its second however late it came, as after a long downtime.
    */
   take({ row, errand, scope, delivery }: Inquiry, sight: Sight, nowMs: number): void {
     const looks = row.looks + 1
     const missed = sight.effect === 'not-applied' ? row.missed + 1 : 0
-    // The last look is at the very end, so that one that came before it has a second.
-    const nextAt = Math.min(nowMs + secondLook * this.#baseMs * 2 ** row.looks, row.untilAt)
     const settled = sight.effect === 'applied' || missed >= 2
-    if (!settled && nowMs < row.untilAt) {
+    if (!settled && (nowMs < row.untilAt || missed === 1)) {
+      // The last look is at the very end, so that one that came before it has a second.
+      const pause = secondLook * this.#baseMs
+      const nextAt =
+        nowMs < row.untilAt ? Math.min(nowMs + pause * 2 ** row.looks, row.untilAt) : nowMs + pause
       this.#put({ ...row, looks, missed, nextAt })
       return
     }

@@ -104,29 +104,30 @@ export class Writer {
   async look(errand: Errand, intent: Intent, deadline: number): Promise<Sight> {
     errand.pass ??= {}
     for (let tries = 1; ; tries++) {
-      let readable = true
+      let unreadable: Verdict | undefined
       for (const version of intent.names) {
         const { body: _, ...read } = errand
         const target = { connectionId: errand.target.connectionId, version }
         const exchanged = await this.#courier.exchange({ ...read, target }, deadline)
         if (!exchanged.ok) return { effect: 'unknown' }
-        const { result, session } = exchanged.value.verdict
+        const { verdict } = exchanged.value
+        const { result, session } = verdict
         if (session === 'rejected') return { effect: 'unknown' }
         if (result.ok) {
           const effect = compare(intent, result.body)
           if (effect !== 'other') return { effect, body: result.body }
         } else if (result.refusal.code !== 'upstream-rejected' || result.refusal.status !== 404) {
-          readable = false
+          unreadable = verdict
         }
       }
-      if (readable || tries === maxSends) return { effect: 'unknown' }
-      if (!(await this.#pause(tries, undefined, deadline))) return { effect: 'unknown' }
+      if (!unreadable || tries === maxSends) return { effect: 'unknown' }
+      if (!(await this.#pause(tries, unreadable, deadline))) return { effect: 'unknown' }
     }
   }
 
   /** Waits before another try, as long as the platform asks or the backoff says; false where the deadline comes first. */
-  async #pause(tries: number, verdict: Verdict | undefined, deadline: number): Promise<boolean> {
-    const refusal = verdict && !verdict.result.ok ? verdict.result.refusal : undefined
+  async #pause(tries: number, { result }: Verdict, deadline: number): Promise<boolean> {
+    const refusal = result.ok ? undefined : result.refusal
     const asked = refusal && 'retryAfterSeconds' in refusal ? (refusal.retryAfterSeconds ?? 0) * 1000 : 0
     const ms = Math.max(asked, backoffMs(tries, this.#retryMs, this.#world.random()))
     if (this.#world.now() + ms >= deadline) return false

@@ -174,6 +174,20 @@ test('a 503 says when to come again', async () => {
   expect((second?.time ?? 0) - (first?.time ?? 0)).toBeGreaterThanOrEqual(1_000)
 })
 
+test('a look waits as long as it is asked to', async () => {
+  const connection = newId()
+  gateway.platform.misbehave({ kind: 'drop-after' }, { method: 'PUT', connectionId: connection })
+  gateway.platform.misbehave(
+    { kind: 'status', status: 429, retryAfter: '1' },
+    { method: 'GET', connectionId: connection },
+  )
+  expect((await put(connection, { description: 'looked at' })).status).toBe(200)
+  const [first, second] = gateway.platform.received.filter(
+    each => each.method === 'GET' && each.url.includes(connection),
+  )
+  expect((second?.time ?? 0) - (first?.time ?? 0)).toBeGreaterThanOrEqual(1_000)
+})
+
 test('a platform that cannot be read for the whole time ends in applied null', async () => {
   const connection = newId()
   gateway.platform.misbehave(

@@ -74,7 +74,23 @@ test.each<[string, [Sight, number][], boolean | null | undefined]>([
   ],
   ['never read', [[unread, untilAt - 1]], undefined],
   ['never read, at the end', [[unread, untilAt]], null],
-  ['not seen, once, at the end', [[missed, untilAt]], null],
+  ['not seen, once, at the end', [[missed, untilAt]], undefined],
+  [
+    'not seen, twice, long after the end',
+    [
+      [missed, 9 * untilAt],
+      [missed, 9 * untilAt + 2_000],
+    ],
+    false,
+  ],
+  [
+    'not seen, once, long after the end, and then not read',
+    [
+      [missed, 9 * untilAt],
+      [unread, 9 * untilAt + 2_000],
+    ],
+    null,
+  ],
   [
     'not seen, before the end and at it',
     [
