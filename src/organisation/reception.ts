@@ -46,12 +46,19 @@ interface Believed {
 /** Who is refused while the queue of a hook is full comes back after so long. */
 const fullRetrySeconds = 60
 const maxMessageIdLength = 256
-/** What a hook ignores has no key, so one event could be sent, and recorded, without end. */
-const maxIgnored = { requests: 600, windowSeconds: 60 }
+/**
+ * What leaves nothing waiting is bounded by nothing else, and an event that was signed without a time can be sent again by who
+ * has got hold of it. What is tried anew costs calls of the platform as well, and a record for each.
+ */
+const limits = {
+  ignored: { requests: 600, windowSeconds: 60 },
+  failed: { requests: 600, windowSeconds: 60 },
+  rearmed: { requests: 60, windowSeconds: 60 },
+}
 
 export class Reception {
   readonly #on: Desk
-  readonly #ignored = new Rates({ recall: () => undefined, remember: () => {} })
+  readonly #rates = new Rates({ recall: () => undefined, remember: () => {} })
 
   constructor(desk: Desk) {
     this.#on = desk
@@ -159,6 +166,8 @@ export class Reception {
     const full = capacity.objection('update')
     if (full) return refuse(full)
     if (!deliveries.hasRoom(hookId)) return refuse(queueFull)
+    const tooOften = before && this.#excess('rearmed', hookId)
+    if (tooOften) return refuse(tooOften)
 
     // Who sends it again may have signed the body alone: what was said beside it stays.
     const payload: Payload = (before && deliveries.payload(before.id)) ?? {
@@ -166,11 +175,9 @@ export class Reception {
       headers: withoutSecrets(call.headers),
     }
     const mapped = mapFor(definition, event.value, payload.headers)
-    if (mapped.kind === 'ignored' && !before) {
-      const { allowed, state } = this.#ignored.take(hookId, maxIgnored, now())
-      if (!allowed) return refuse({ code: 'rate-limited', retryAfterSeconds: state.resetSeconds })
-      return reply({}, 202, { deliveryId: null, state: 'ignored' })
-    }
+    const tooMany = !before && mapped.kind !== 'change' && this.#excess(mapped.kind, hookId)
+    if (tooMany) return refuse(tooMany)
+    if (mapped.kind === 'ignored' && !before) return reply({}, 202, { deliveryId: null, state: 'ignored' })
     if (mapped.kind === 'change' && token && !covers(token, definition, mapped)) {
       return refuse({ code: 'insufficient-scope' })
     }
@@ -190,6 +197,12 @@ export class Reception {
       deliveries.putPayload(id, payload)
       this.#store({ ...row, ...named }, hook, mapped, seq)
     })
+  }
+
+  /** Counts one event of a hook; why it is one too many in this minute, if so. */
+  #excess(kind: keyof typeof limits, hookId: string): Refusal | undefined {
+    const { allowed, state } = this.#rates.take(`${kind} ${hookId}`, limits[kind], this.#on.now())
+    return allowed ? undefined : { code: 'rate-limited', retryAfterSeconds: state.resetSeconds }
   }
 
   /** Maps a dead delivery anew, by the hook as it is now; its record is `seq`. */

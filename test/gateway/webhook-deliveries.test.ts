@@ -296,6 +296,30 @@ describe('bounds', () => {
     expect(sentTo(hook, 'PUT')).toBe(1)
   })
 
+  test('a dead one that is sent again and again is tried, and recorded, sixty times a minute at most', async () => {
+    const hook = await hooked()
+    const answers = []
+    for (let i = 0; i < 100; i++) answers.push(await postSigned(gateway, hook, { other: 1 }))
+    expect(new Set(answers.slice(0, 61).map(each => each.json.state))).toEqual(new Set(['dead']))
+    const last = answers.at(-1)
+    expect([last?.status, last?.json.code]).toEqual([429, 'rate-limited'])
+    expect(Number(last?.headers['retry-after'])).toBeGreaterThan(0)
+    expect(await recordsOf(hook, 'webhook.replayed')).toHaveLength(60)
+    await done(hook, (await take(hook, 'another event'))[0] as string)
+  })
+
+  test('of events that do not fit six hundred a minute are kept', async () => {
+    const hook = await hooked()
+    const statuses: number[] = []
+    for (let n = 0; n < 640; n += 40) {
+      const some = Array.from({ length: 40 }, (_, i) => postSigned(gateway, hook, { other: n + i }))
+      statuses.push(...(await Promise.all(some)).map(({ status }) => status))
+    }
+    expect(statuses.filter(status => status === 202).length).toBe(600)
+    expect(statuses.filter(status => status === 429).length).toBe(40)
+    await done(hook, (await take(hook, 'one that fits'))[0] as string)
+  })
+
   test('a hook that is deleted while its delivery reads sends no PUT', async () => {
     const hook = await hooked()
     const other = await makeHook(gateway, hook.organisation)
