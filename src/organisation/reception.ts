@@ -126,7 +126,7 @@ export class Reception {
   #take(
     call: WebhookCall,
     hook: HookRow,
-    { actor, messageId, token, rate }: Believed,
+    { actor, messageId: named, token, rate }: Believed,
     { mapFor }: HookMapping,
   ): Result<Parameters<Recorder['answer']>> {
     const { deliveries, capacity, now, newId } = this.#on
@@ -149,15 +149,18 @@ export class Reception {
     }
     const ping = definition.verification.type === 'github' && call.headers['x-github-event'] === 'ping'
     if (ping) return reply({ reason: 'ping' }, 200, { deliveryId: null, state: 'ignored' })
-    if (messageId !== undefined && !isMessageId(messageId)) return refuse(badMessageId)
+    if (named !== undefined && !isMessageId(named)) return refuse(badMessageId)
     const event = parseEvent(call.body)
     if (!event.ok) return event
+    // Stripe's id is in the body, of which the rest need not be the same the next time: it says how often it is still to be sent.
+    const isStripe = definition.verification.type === 'stripe'
+    const messageId = named ?? (isStripe ? stripeIdOf(event.value) : undefined)
 
     // Of a token, its own: one must not take another's id.
     const own = token ? `${token.id} ` : ''
     const key = own + (messageId === undefined ? `sha256:${digest}` : `id:${messageId}`)
     const before = deliveries.find(hookId, key)
-    if (before && before.digest !== digest) return refuse(otherBody)
+    if (before && before.digest !== digest && !isStripe) return refuse(otherBody)
     if (before && before.state !== 'dead') {
       const status = before.state === 'pending' ? 202 : 200
       const said = { deliveryId: before.id, state: before.state }
@@ -170,10 +173,8 @@ export class Reception {
     if (tooOften) return refuse(tooOften)
 
     // Who sends it again may have signed the body alone: what was said beside it stays.
-    const payload: Payload = (before && deliveries.payload(before.id)) ?? {
-      body: call.body,
-      headers: withoutSecrets(call.headers),
-    }
+    const kept = before && deliveries.payload(before.id)
+    const payload: Payload = { body: call.body, headers: kept?.headers ?? withoutSecrets(call.headers) }
     const mapped = mapFor(definition, event.value, payload.headers)
     const tooMany = !before && mapped.kind !== 'change' && this.#excess(mapped.kind, hookId)
     if (tooMany) return refuse(tooMany)
@@ -190,12 +191,12 @@ export class Reception {
     }
     const state = mapped.kind === 'change' ? 'pending' : mapped.kind === 'failed' ? 'dead' : 'ignored'
     return reply(entry, 202, { deliveryId: id, state }, (_, seq) => {
-      const fresh = { id, hook: hookId, key, digest, requestId: call.requestId }
-      const named = { messageId: messageId ?? null, token: token?.id ?? null }
-      const row = before ?? received({ ...fresh, ...named }, definition.connectionId, seq, now())
+      const fresh = { id, hook: hookId, key, requestId: call.requestId }
+      const vouched = { digest, messageId: messageId ?? null, token: token?.id ?? null }
+      const row = before ?? received({ ...fresh, ...vouched }, definition.connectionId, seq, now())
       // Before what may delete it.
       deliveries.putPayload(id, payload)
-      this.#store({ ...row, ...named }, hook, mapped, seq)
+      this.#store({ ...row, ...vouched }, hook, mapped, seq)
     })
   }
 
@@ -260,6 +261,12 @@ export function withoutSecrets(headers: Payload['headers']): Payload['headers'] 
 /** What the edge cuts a token to is not ASCII: two ids that held one each must not become the same. */
 function isMessageId(text: string): boolean {
   return /^[\x20-\x7e]+$/.test(text) && text.length <= maxMessageIdLength && !holdsToken(text)
+}
+
+/** The id of an event of Stripe's, which is signed with the rest of its body. */
+function stripeIdOf(event: unknown): string | undefined {
+  const id = typeof event === 'object' && event !== null && 'id' in event ? event.id : undefined
+  return typeof id === 'string' && /^evt_\w{1,64}$/.test(id) ? id : undefined
 }
 
 /** A token that vouches for an event must allow what the event becomes. */

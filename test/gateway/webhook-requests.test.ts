@@ -92,6 +92,40 @@ describe('what was sent before', () => {
     await applied(gateway, hook.organisation, await send('{"text": "a"}', { 'X-GitHub-Delivery': '1' }))
   })
 
+  test('Stripe’s own id tells, whatever else of the body is another', async () => {
+    const { verification, sign } = senders.Stripe as (typeof senders)[string]
+    const change = { description: '${{ event.type }}' }
+    const hook = await hooked({ verification, change })
+    const send = async (id: string, type: string, pending_webhooks: number) => {
+      const body = JSON.stringify({ id, type, pending_webhooks })
+      return post(gateway, hook, { ...json, ...(await sign(hook.secret, body)) }, body)
+    }
+    const first = await applied(gateway, hook.organisation, await send('evt_1', 'paid', 2))
+    expect(first.messageId).toBe('evt_1')
+    await applied(gateway, hook.organisation, await send('evt_2', 'refunded', 1))
+    const again = await send('evt_1', 'paid', 1)
+    expect([again.status, again.json]).toEqual([200, { deliveryId: first.id, state: 'done' }])
+    // What is no id of Stripe's is told by its body.
+    for (const pending of [1, 2])
+      await applied(gateway, hook.organisation, await send('paid', `no id ${pending}`, 1))
+    expect(descriptionsAt(gateway, hook.organisation)).toEqual(['paid', 'refunded', 'no id 1', 'no id 2'])
+  })
+
+  test('a dead one of Stripe’s is tried anew as it came last', async () => {
+    const { verification, sign } = senders.Stripe as (typeof senders)[string]
+    const hook = await hooked({ verification })
+    const send = async (event: object) => {
+      const body = JSON.stringify({ id: 'evt_1', ...event })
+      return post(gateway, hook, { ...json, ...(await sign(hook.secret, body)) }, body)
+    }
+    const dead = await send({ pending_webhooks: 2 })
+    expect([dead.status, dead.json.state]).toEqual([202, 'dead'])
+    const again = await send({ pending_webhooks: 1, text: 'whole' })
+    expect(again.json.deliveryId).toBe(dead.json.deliveryId)
+    await applied(gateway, hook.organisation, again)
+    expect(descriptionsAt(gateway, hook.organisation)).toEqual(['whole'])
+  })
+
   test('is one event to each hook', async () => {
     const hook = await hooked({ verification: { type: 'github', secret: 'one-for-both-of-them' } })
     const twin = await makeHook(gateway, hook.organisation, {
