@@ -57,7 +57,7 @@ export const maxTries = 12
 const maxAgeMs = 3 * dayMs
 /** How long a dead delivery keeps its payload. */
 export const keptMs = 30 * dayMs
-/** An organisation's newest dead keep theirs. */
+/** The newest dead of a hook keep theirs: so many, and so many bytes, that a hundred hooks leave room for the rest. */
 export const maxDeadPayloads = 1_000
 /** Of what is done, a longer patch is told of by the update's own records alone. */
 const maxDonePatch = 8 * 1024
@@ -127,7 +127,7 @@ export function afterFailure(
 
 /** Whether a delivery that has failed is given up. */
 export function isSpent(row: DeliveryRow, nowMs: number): boolean {
-  return row.tries >= maxTries || nowMs - row.since >= maxAgeMs
+  return row.tries >= maxTries || (row.tries >= minTries && nowMs - row.since >= maxAgeMs)
 }
 
 /** What a failure means for the delivery: some are not its own, and some will not get better by themselves. */

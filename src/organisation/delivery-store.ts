@@ -11,6 +11,7 @@ import {
   type DeliveryState,
   ended,
   keptMs,
+  maxDeadBytes,
   maxDeadPayloads,
   maxPending,
   maxPendingLength,
@@ -181,7 +182,7 @@ export class DeliveryStore {
     }
     if (this.#deaths >= countedDeaths) {
       this.#deaths = 0
-      this.#queue.add(() => this.#table.keepNewestDead(maxDeadPayloads))
+      this.#queue.add(() => this.#table.keepNewestDead(maxDeadPayloads, maxDeadBytes))
     }
     if (nowMs >= this.#sweepAt) {
       const first = this.#table.firstDeath()

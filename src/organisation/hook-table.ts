@@ -142,11 +142,16 @@ export class HookTable {
     this.#sql.exec(`delete from payloads where delivery in (${dead})`, beforeMs, limit)
   }
 
-  /** Drops the payloads of all dead deliveries but the newest. */
-  keepNewestDead(limit: number): void {
-    const older = `select delivery from payloads cross join deliveries on id = delivery
-      where state = 'dead' order by ended_at desc limit -1 offset ?`
-    this.#sql.exec(`delete from payloads where delivery in (${older})`, limit)
+  /**
+   * Drops the payloads of all but the newest dead deliveries of each hook: of so many, and of so many bytes. As in dropDead, payloads
+   * are read and their deliveries looked up: there are few of them beside all that ever died.
+   */
+  keepNewestDead(limit: number, maxBytes: number): void {
+    const newest = `select delivery, row_number() over newest as place, sum(length(body)) over newest as bytes
+      from payloads cross join deliveries on id = delivery where state = 'dead'
+      window newest as (partition by hook order by ended_at desc, seq desc)`
+    const older = `select delivery from (${newest}) where place > ? or bytes > ?`
+    this.#sql.exec(`delete from payloads where delivery in (${older})`, limit, maxBytes)
   }
 
   /** When the first dead delivery that has its payload still died, or null. Reads the key of every payload: cross join keeps that order. */

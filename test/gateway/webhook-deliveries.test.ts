@@ -332,6 +332,40 @@ describe('bounds', () => {
     expect(descriptionsAt(gateway, hook.organisation)).toEqual(['another hook'])
   })
 
+  test('the newest thousand dead of a hook have their events, 64 MiB at most, whatever another hook is sent', async () => {
+    const quiet = await hooked()
+    const [noisy, large] = [
+      await makeHook(gateway, quiet.organisation),
+      await makeHook(gateway, quiet.organisation),
+    ]
+    const first = (await postSigned(gateway, quiet, { other: 1 })).json.deliveryId
+    const more = (hook: Hook, count: number, body: string) => [
+      `with recursive n(i) as (select 1 union all select i + 1 from n where i < ${count})
+       insert into deliveries select '${hook.id} ' || i, '${hook.id}', i, digest, seq + i, request_id, message_id, token,
+       connection_id, version, patch, state, tries, failure, received_at, since, next_at, ended_at + i, closed_by
+       from n, deliveries where id = '${first}'`,
+      `insert into payloads select id, ${body}, '{}' from deliveries where hook = '${hook.id}'`,
+    ]
+    await skipPause(
+      gateway,
+      quiet.organisation,
+      ...more(noisy, 1_100, `'{}'`),
+      ...more(large, 66, 'zeroblob(1048576)'),
+    )
+    const storage = await storageOf(gateway, quiet.organisation)
+    const kept = () =>
+      storage.exec(
+        `select hook, count(*) as n, min(seq - (select seq from deliveries where id = '${first}')) as oldest
+         from payloads join deliveries on id = delivery group by hook`,
+      )
+    const expected = [
+      { hook: quiet.id, n: 1, oldest: 0 },
+      { hook: noisy.id, n: 1_000, oldest: 101 },
+      { hook: large.id, n: 64, oldest: 3 },
+    ]
+    await expect.poll(kept).toEqual(expect.arrayContaining(expected))
+  })
+
   test('a dead one has its event for thirty days, and can then not be replayed', async () => {
     const hook = await hooked()
     const { deliveryId: id } = (await postSigned(gateway, hook, { other: 1 })).json
