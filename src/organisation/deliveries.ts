@@ -55,10 +55,13 @@ export const maxPendingOfAll = 10_000
 export const maxPendingLength = 8_388_608
 export const maxTries = 12
 const maxAgeMs = 3 * dayMs
+/** What waited three days for a session, or for another, has hardly been tried. */
+const minTries = 3
 /** How long a dead delivery keeps its payload. */
 export const keptMs = 30 * dayMs
 /** The newest dead of a hook keep theirs: so many, and so many bytes, that a hundred hooks leave room for the rest. */
 export const maxDeadPayloads = 1_000
+export const maxDeadBytes = 67_108_864
 /** Of what is done, a longer patch is told of by the update's own records alone. */
 const maxDonePatch = 8 * 1024
 

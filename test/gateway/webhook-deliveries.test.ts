@@ -216,6 +216,19 @@ describe('a session', () => {
     expect(descriptionsAt(gateway, hook.organisation)).toEqual(['a', 'b'])
   })
 
+  test('that is missing for four days leaves what waited more than one try', async () => {
+    const hook = await hooked()
+    await gateway.admin('DELETE', `/organisations/${hook.organisation}/session`)
+    const [id = ''] = await take(hook, 'a')
+    await rewrite(gateway, hook.organisation, `update deliveries set since = since - ${4 * dayMs}`)
+    platform.misbehave(busy, { method: 'GET', times: always })
+    await setSession(hook)
+    await failed(hook, id, 1)
+    platform.behave()
+    await skipPause(gateway, hook.organisation)
+    expect(await done(hook, id)).toMatchObject({ tries: 2 })
+  })
+
   test.each(['GET', 'PUT'])(
     'that a %s is refused with costs no try either, and is not tried again and again',
     async method => {

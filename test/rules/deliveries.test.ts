@@ -122,8 +122,9 @@ describe('when it is given up', () => {
     ['just come', {}, false],
     ['after eleven tries', { tries: 11 }, false],
     ['after twelve tries', { tries: maxTries }, true],
-    ['a moment before three days are over', { since: now - 3 * dayMs + 1 }, false],
-    ['after three days', { since: now - 3 * dayMs }, true],
+    ['a moment before three days are over', { tries: 3, since: now - 3 * dayMs + 1 }, false],
+    ['after three days', { tries: 3, since: now - 3 * dayMs }, true],
+    ['after four days of which a session was missing', { tries: 2, since: now - 4 * dayMs }, false],
     ['received long ago, replayed today', { receivedAt: now - 20 * dayMs }, false],
   ])('%s', (_, changes, spent) => {
     expect(isSpent({ ...fresh, ...changes }, now)).toBe(spent)
