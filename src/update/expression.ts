@@ -26,6 +26,9 @@ const maxLiteralLength = 100
 const maxSeparatorLength = 16
 /** How many values that are no literals one expression may put together: its result is so many times the event at most. */
 const maxCombined = 8
+/** What the body of a comprehension holds is there once for each element: so many literals, and so many characters of texts. */
+const maxBodyValues = 32
+const maxBodyText = 256
 
 /** What may be called; every other function is refused. */
 const functions = ['size', 'string', 'int', 'double', 'bool', 'has']
@@ -153,8 +156,11 @@ export function excerpt(text: string): string {
 interface Place {
   readable: readonly string[]
   within?: string
-  /** Whether what it yields is joined. */
+  /** The literals so far of the body that it is in. */
+  body?: { values: number; text: number }
+  /** Whether what it yields is joined, or split. */
   joined?: boolean
+  split?: boolean
   combined: { count: number }
 }
 
@@ -167,6 +173,13 @@ function wrongIn(node: ASTNode, place: Place): string | undefined {
     return place.within
       ? `may read only ${place.readable} in the body of ${place.within}(), not ${node.args}`
       : `may read only event and headers, not ${node.args}`
+  }
+  if (node.op === 'value' && place.body) {
+    const length = typeof node.args === 'string' ? node.args.length : 0
+    place.body.values++
+    place.body.text += length
+    if (length > maxLiteralLength || place.body.text > maxBodyText || place.body.values > maxBodyValues)
+      return `may hold only ${maxBodyValues} literals and ${maxBodyText} characters of text, ${maxLiteralLength} in one, in the body of ${place.within}()`
   }
   if (node.op === '+' || node.op === 'list' || node.op === 'map') {
     place.combined.count += Math.max(0, nodes.filter(each => each.op !== 'value').length - 1)
@@ -181,9 +194,14 @@ function wrongIn(node: ASTNode, place: Place): string | undefined {
       const maxLength = method === 'join' ? maxSeparatorLength : maxLiteralLength
       if (first && !isShortText(first, maxLength))
         return `may use ${method}() only with a literal text of 1 to ${maxLength} characters`
-      // A text that was split and joined again is longer, and could be split and joined again.
+      // A text that was split and joined again is longer, and could be split, and joined, again.
       if (method === 'join' && place.joined) return 'may not use join() within join()'
+      if (method === 'join' && place.split) return 'may not use join() within split()'
+      // Small events would bring much: a text of the expression falls into its pieces once for each element.
+      if ((method === 'join' || method === 'split') && place.body && !isBrought(receiver))
+        return `may use ${method}() in the body of ${place.within}() only on what the element brings`
       if (method === 'join') return firstWrong(nodes, { ...place, joined: true })
+      if (method === 'split') return firstWrong(nodes, { ...place, split: true })
     } else if (!methods.includes(method)) {
       return `may not use ${method}()`
     }
@@ -207,8 +225,25 @@ function wrongInComprehension(
   if (place.readable.includes(variable)) return `may not call an element ${variable}`
   return (
     wrongIn(range, { ...place, within: name }) ??
-    firstWrong(body, { ...place, readable: [variable], within: name })
+    firstWrong(body, { ...place, readable: [variable], within: name, body: { values: 0, text: 0 } })
   )
+}
+
+/** Whether a node yields a variable or a part of one, so that nothing of the expression is in it. */
+function isBrought(node: ASTNode): boolean {
+  switch (node.op) {
+    case 'id':
+      return true
+    case '.':
+    case '[]':
+      return isBrought(node.args[0])
+    case 'rcall':
+      return isBrought(node.args[1])
+    case 'call':
+      return node.args[0] === 'string' && node.args[1].every(isBrought)
+    default:
+      return false
+  }
 }
 
 function firstWrong(nodes: readonly ASTNode[], place: Place): string | undefined {

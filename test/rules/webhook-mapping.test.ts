@@ -315,6 +315,32 @@ const refused: [expression: string, message: string][] = [
     `event.s.contains('${'a'.repeat(101)}')`,
     'may use contains() only with a literal text of 1 to 100 characters',
   ],
+  ["event.s.split('a').join('bbbbbbbbbbbbbbbb').split('b') == []", 'may not use join() within split()'],
+  // Once for each element: a thousand pieces, or as many characters, of what the expression holds.
+  ...[
+    `'${'a'.repeat(100)}'`,
+    `(x + '${'a'.repeat(50)}' + '${'a'.repeat(50)}')`,
+    `(x == 1 ? 'a,a' : 'a')`,
+    `['aaa', x][0]`,
+    `'a,a'.trim()`,
+  ].map((text): [string, string] => [
+    `event.l.map(x, ${text}.split('a')) == []`,
+    'may use split() in the body of map() only on what the element brings',
+  ]),
+  [
+    "event.l.map(x, [x, x].join('aaaaaaaaaaaaaaaa')) == []",
+    'may use join() in the body of map() only on what the element brings',
+  ],
+  ...[
+    `'${'a'.repeat(101)}'`,
+    `x + ${Array(3)
+      .fill(`'${'a'.repeat(90)}'`)
+      .join(' + ')}`,
+    `[x, ${Array(33).fill(1)}]`,
+  ].map((body): [string, string] => [
+    `event.l.map(x, ${body}) == []`,
+    'may hold only 32 literals and 256 characters of text, 100 in one, in the body of map()',
+  ]),
 ]
 test.each(refused)('%s is refused', (when, message) => {
   expect(mappingErrors({ ...base, when })).toEqual([{ field: 'when', message }])
@@ -416,6 +442,8 @@ const yields: [expression: string, yielded: unknown][] = [
   ["event.os.map(x, x.name).join(', ') == 'a, b'", true],
   ["event.os.map(x, x.on, x.name) == ['a']", true],
   ["event.s in event.os.map(x, x.name + 'bc')", true],
+  ["event.os.exists(x, 'b' in string(x.name).trim().split(','))", true],
+  ["event.os.map(x, x['name'].split(',').join('-')).size() == 2", true],
   ["event.o.exists(key, key == 'a')", true],
   ["event.ref.split('/')[2] == 'v1.2.3'", true],
   ["event.ref.startsWith('refs/tags/v') && event.ref.endsWith('.3')", true],
