@@ -7,6 +7,7 @@ import { holdsToken, withoutTokens } from '../auth/token.ts'
 import { verifySignature } from '../auth/webhook-signature.ts'
 import { type FieldError, ok, type Result, refuse, tokenInBody } from '../errors.ts'
 import { parseEvent } from '../update/event.ts'
+import type { Mapped } from '../update/webhook-mapping.ts'
 import type { AuditLog } from './audit-log.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import { type DeliveryView, viewDelivery } from './deliveries.ts'
@@ -20,6 +21,8 @@ import {
   type HookDefinition,
   type HookRow,
   type HookView,
+  headerOf,
+  isPing,
   isSecretFor,
   maxHooks,
   rotateHook,
@@ -146,14 +149,16 @@ export class HookDesk extends RpcTarget {
     const row = hooks.get(id)
     if (!row) return noSuchHook
     const { verification, connectionId } = row.definition
-    const header = (name: string) => headers[name.toLowerCase()] ?? null
+    const header = (name: string) => headerOf(headers, name)
     const signature =
       verification.type === 'token'
         ? { valid: false as const, reason: 'not-tried' }
         : await verifySignature(verification, hooks.secretsOf(row, now()), { header, body }, now())
-    const event = parseEvent(body)
-    if (!event.ok) return event
-    const mapped = mapFor(row.definition, event.value, withoutSecrets(headers))
+    const event = isPing(row.definition, headers) ? undefined : parseEvent(body)
+    if (event && !event.ok) return event
+    const mapped: Mapped = event
+      ? mapFor(row.definition, event.value, withoutSecrets(headers))
+      : { kind: 'ignored' }
     return ok({
       verification: signature.valid ? { valid: true } : { valid: false, reason: signature.reason },
       state: mapped.kind === 'change' ? 'pending' : mapped.kind === 'ignored' ? 'ignored' : 'dead',

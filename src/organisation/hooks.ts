@@ -3,6 +3,7 @@
  * alone.
  */
 import type { Scope } from '../auth/caller.ts'
+import { withoutTokens } from '../auth/token.ts'
 import type { SignatureScheme } from '../auth/webhook-signature.ts'
 import { fromBase64 } from '../crypto.ts'
 import type { Mapping } from '../update/webhook-mapping.ts'
@@ -41,11 +42,34 @@ export interface HookRow {
 /** Headers that no hook is told: credentials, and what stands on the way between the sender and here. */
 export const withheld =
   /^(authorization|cookie|proxy-authorization|x-real-ip|true-client-ip|cf-.*|x-forwarded-.*)$/i
+const maxHeadersLength = 16 * 1024
 
 /** An organisation has at most so many. */
 export const maxHooks = 100
 /** After two rotations in one day three secrets may be at work; the oldest goes before there are more. */
 const maxSecrets = 3
+
+/** What a hook is told of a sender's headers, by names in lower case. */
+export function headersTold(headers: Iterable<[string, string]>): Record<string, string> {
+  const told: Record<string, string> = {}
+  let length = 0
+  for (const [name, value] of headers) {
+    length += name.length + value.length
+    if (length <= maxHeadersLength && !withheld.test(name)) told[name.toLowerCase()] = withoutTokens(value)
+  }
+  return told
+}
+
+/** The header of a name that an admin chose, which may be that of a member that every object has. */
+export function headerOf(headers: Readonly<Record<string, string>>, name: string): string | null {
+  const key = name.toLowerCase()
+  return Object.hasOwn(headers, key) ? (headers[key] ?? null) : null
+}
+
+/** Whether a sender only asks whether the hook is there. */
+export function isPing({ verification }: HookDefinition, headers: Readonly<Record<string, string>>): boolean {
+  return verification.type === 'github' && headerOf(headers, 'x-github-event') === 'ping'
+}
 
 /** Whether a text may be the secret of a hook of this type. */
 export function isSecretFor(type: Verification['type'], text: string): boolean {

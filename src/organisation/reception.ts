@@ -14,7 +14,7 @@ import { type DeliveryRow, type Payload, rearmed, received } from './deliveries.
 import type { DeliveryStore } from './delivery-store.ts'
 import { type HookMapping, hookMapping } from './hook-mapping.ts'
 import type { HookStore } from './hook-store.ts'
-import type { HookDefinition, HookRow } from './hooks.ts'
+import { type HookDefinition, type HookRow, headerOf, isPing } from './hooks.ts'
 import type { Answer, Origin, WebhookCall } from './messages.ts'
 import { type RateState, Rates } from './rates.ts'
 import { type Actor, about, type Entry } from './record.ts'
@@ -97,7 +97,7 @@ export class Reception {
     const anonymous: Actor = { type: 'anonymous' }
     // Nobody can sign what was not read to its end.
     if (call.refusal?.code === 'body-too-large') return { refusal: call.refusal, actor: anonymous }
-    const header = (name: string) => call.headers[name.toLowerCase()] ?? null
+    const header = (name: string) => headerOf(call.headers, name)
     if (verification.type !== 'token') {
       const secrets = hooks.secretsOf(hook, now())
       // Nobody could be told from a forger, and a genuine sender must come back.
@@ -147,8 +147,8 @@ export class Reception {
       const result = { ok: true as const, status, body: JSON.stringify(said) }
       return ok([{ ...base, event: 'webhook.ignored', ...entry }, rate ? { result, rate } : { result }, also])
     }
-    const ping = definition.verification.type === 'github' && call.headers['x-github-event'] === 'ping'
-    if (ping) return reply({ reason: 'ping' }, 200, { deliveryId: null, state: 'ignored' })
+    if (isPing(definition, call.headers))
+      return reply({ reason: 'ping' }, 200, { deliveryId: null, state: 'ignored' })
     if (named !== undefined && !isMessageId(named)) return refuse(badMessageId)
     const event = parseEvent(call.body)
     if (!event.ok) return event

@@ -9,7 +9,7 @@ import { hasHookIdForm, mintHookId } from '../auth/hook-id.ts'
 import { randomBytes } from '../crypto.ts'
 import type { Result } from '../errors.ts'
 import { deliveryStates } from '../organisation/deliveries.ts'
-import { secretFrom } from '../organisation/hooks.ts'
+import { headersTold, secretFrom } from '../organisation/hooks.ts'
 import { hookChange, newHook, sample, secretRotation } from '../organisation/new-hook.ts'
 import { adminCall, maxBodyBytes, reply } from './admin.ts'
 import { problem } from './answer.ts'
@@ -95,10 +95,8 @@ export function hooks() {
     .use(`${one}/test`, allow('POST'), knownHookForm())
     .post(`${one}/test`, jsonBody(maxSampleBytes, problem), validBody(sample()), c => {
       const { headers, event, body = JSON.stringify(event) } = c.req.valid('json')
-      const named = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value])
-      return reply(c, 200, to =>
-        to.hooks.test(c.req.param('hook_id'), Object.fromEntries(named), Buffer.from(body)),
-      )
+      const told = headersTold(Object.entries(headers))
+      return reply(c, 200, to => to.hooks.test(c.req.param('hook_id'), told, Buffer.from(body)))
     })
 
   hooks

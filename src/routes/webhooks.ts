@@ -5,11 +5,11 @@
 import type { Context } from 'hono'
 import * as z from 'zod/mini'
 import { isHookId } from '../auth/hook-id.ts'
-import { bearerOf, parseToken, withoutTokens } from '../auth/token.ts'
+import { bearerOf, parseToken } from '../auth/token.ts'
 import { readBody } from '../body.ts'
 import type { Config } from '../env.ts'
 import { type Refusal, type Result, refuse } from '../errors.ts'
-import { withheld } from '../organisation/hooks.ts'
+import { headersTold } from '../organisation/hooks.ts'
 import type { WebhookCall } from '../organisation/messages.ts'
 import { platformId } from '../update/connection-version.ts'
 import { answer, ask, problem, refusalOf } from './answer.ts'
@@ -17,7 +17,6 @@ import { type AppEnv, allow, clientOf, configured, mediaRefusal, noQuery, validP
 import { part } from './part.ts'
 
 const maxEventBytes = 1024 * 1024
-const maxHeadersLength = 16 * 1024
 
 export function webhooks() {
   const webhooks = part().basePath('/webhooks')
@@ -45,7 +44,7 @@ export function webhooks() {
         requestId: c.get('requestId'),
         client: clientOf(c),
         body: body ?? new Uint8Array(0),
-        headers: headersOf(c.req.raw.headers),
+        headers: headersTold(c.req.raw.headers),
       }
       const bearer = bearerOf(c.req.header('Authorization'))
       if (bearer !== undefined) call.credential = parseToken(bearer) ?? 'malformed'
@@ -57,17 +56,6 @@ export function webhooks() {
 }
 
 const noSuchHook: Refusal = { code: 'not-found', detail: 'There is no hook at this path.' }
-
-/** What a sender said of its event, by names in lower case. */
-function headersOf(headers: Headers): Record<string, string> {
-  const kept: Record<string, string> = {}
-  let length = 0
-  for (const [name, value] of headers) {
-    length += name.length + value.length
-    if (length <= maxHeadersLength && !withheld.test(name)) kept[name] = withoutTokens(value)
-  }
-  return kept
-}
 
 /** The key of each gateway's hook ids: asked for once, as it never changes. */
 const keys = new WeakMap<Config, Promise<Uint8Array>>()

@@ -178,6 +178,19 @@ describe('a sample', () => {
     await applied(gateway, hook.organisation, await postSigned(gateway, hook, { text: 'a' }))
   })
 
+  test('has the headers that an event would have, and a ping is ignored', async () => {
+    const hook = await hooked({ when: 'headers["x-kind"] == "a" && !("cf-ray" in headers)' })
+    const headers = { 'X-Kind': 'a', 'CF-Ray': 'x' }
+    const sample = { event: { text: 'a' }, headers }
+    expect((await trial(hook, sample)).json.state).toBe('pending')
+    await applied(gateway, hook.organisation, await postSigned(gateway, hook, { text: 'a' }, headers))
+    const ping = { ...headers, 'X-GitHub-Event': 'ping' }
+    const answer = await trial(hook, { ...sample, headers: ping })
+    expect(answer.json).toMatchObject({ state: 'ignored', change: null, problem: null })
+    const live = await postSigned(gateway, hook, { text: 'b' }, ping)
+    expect([live.status, live.json.state]).toEqual([200, 'ignored'])
+  })
+
   test.each<[object, string]>([
     [{}, 'body'],
     [{ event: {}, body: '{}' }, 'body'],

@@ -2,6 +2,7 @@
  * What is sent to a hook: repeated, cut, oversized, in other codings, to other paths. Nothing that is not exactly a signed event
  * gets further than its refusal. From the real Worker.
  */
+import { createHmac } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { mintHookId } from '../../src/auth/hook-id.ts'
 import { mintToken } from '../../src/auth/token.ts'
@@ -155,6 +156,23 @@ describe('what was sent before', () => {
     // Repetitions are recorded within the bound of refusals: 20 a minute.
     expect([20, 40]).toContain(count('webhook.duplicate'))
   })
+})
+
+test('a header with the name of what every object has is looked for like any other', async () => {
+  const hook = await hooked({ verification: { type: 'hmac', header: 'Constructor' } })
+  const body = '{"text":"a"}'
+  const sent = await post(gateway, hook, json, body)
+  expect([sent.status, sent.json.code]).toEqual([403, 'invalid-signature'])
+  expect(await denials(hook)).toEqual(['webhook.denied missing'])
+  const sample = { body, headers: json }
+  const path = `/organisations/${hook.organisation}/hooks/${hook.id}/test`
+  expect((await gateway.admin('POST', path, sample)).json.verification.reason).toBe('missing')
+  const signature = createHmac('sha256', hook.secret).update(body).digest('hex')
+  await applied(
+    gateway,
+    hook.organisation,
+    await post(gateway, hook, { ...json, Constructor: signature }, body),
+  )
 })
 
 describe('a body', () => {
