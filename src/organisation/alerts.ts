@@ -64,6 +64,11 @@ export function alertKey({ event, target, applied, upstream, session, token }: E
   return [event, target.tokenId, target.connectionId, applied, of, expiresAt].join(' ')
 }
 
+/** An id that no other message has. Without a full stop, which Standard Webhooks forbids: it parts the id from the time that is signed. */
+export function messageId(organisationId: string, name: string, type: string): string {
+  return `${organisationId}:${name}:${type.replaceAll('.', '-')}`
+}
+
 /** The message of a row, from its last record: the same each time. */
 export function alertMessage(row: Omit<AlertRow, 'tries'>, lastRecord: string): Message {
   const { sentFirst: firstSeq, sentLast: lastSeq, sentCount: count } = row
@@ -73,7 +78,7 @@ export function alertMessage(row: Omit<AlertRow, 'tries'>, lastRecord: string): 
   const record = Object.fromEntries(shown.map(name => [name, whole[name]]))
   const data = { organisationId, count, firstSeq, lastSeq, record }
   return {
-    id: `${organisationId}.${firstSeq}-${lastSeq}.${type}`,
+    id: messageId(organisationId, `${firstSeq}-${lastSeq}`, type),
     body: JSON.stringify({ type, timestamp: whole.time, data }),
   }
 }

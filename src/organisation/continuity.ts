@@ -5,6 +5,7 @@
  */
 import { type SigningKey, sha256Hex } from '../crypto.ts'
 import type { Message, Reception } from '../upstream/post.ts'
+import { messageId } from './alerts.ts'
 import { type Archive, ArchiveError, type Held } from './archive.ts'
 import type { ArchiveRow, ArchiveTable } from './archive-table.ts'
 import { readCheckpoint } from './checkpoint.ts'
@@ -228,7 +229,7 @@ export class Continuity {
     const type = 'audit.forked'
     const timestamp = new Date(this.#on.world.now()).toISOString()
     const data = { organisationId, log: this.#log(), archive: { ...archive, sha256: digest } }
-    const id = `${organisationId}.${this.#size}-${digest.slice(0, 16)}.${type}`
+    const id = messageId(organisationId, `${this.#size}-${digest.slice(0, 16)}`, type)
     this.#told = true
     const reception = await this.#on.tell({ id, body: JSON.stringify({ type, timestamp, data }) })
     this.#told = reception !== undefined && reception.status >= 200 && reception.status < 300

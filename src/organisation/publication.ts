@@ -5,6 +5,7 @@
  */
 import { pauseMs } from '../upstream/backoff.ts'
 import type { Message, Reception } from '../upstream/post.ts'
+import { messageId } from './alerts.ts'
 import { type Archive, type Segment, segmentLevel, segmentRecords } from './archive.ts'
 import type { ArchiveTable } from './archive-table.ts'
 import { isHostOfLog } from './checkpoint.ts'
@@ -211,7 +212,7 @@ export class Publication {
     const organisationId = tables.organisation()?.id as string
     const timestamp = new Date(timeMs).toISOString()
     const body = JSON.stringify({ type, timestamp, data: { organisationId, ...about } })
-    const reception = await tell({ id: `${organisationId}.${name}.${type}`, body })
+    const reception = await tell({ id: messageId(organisationId, name, type), body })
     return reception !== undefined && reception.status >= 200 && reception.status < 300
   }
 }

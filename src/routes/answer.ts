@@ -6,7 +6,7 @@ import type { Context } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { remember } from '../auth/throttle.ts'
 import { detailOf, type Effect, problems, type Refusal, type Result, refuse, statusOf } from '../errors.ts'
-import { quiet } from '../organisation/alerts.ts'
+import { messageId, quiet } from '../organisation/alerts.ts'
 import type { Answer } from '../organisation/messages.ts'
 import type { Organisation } from '../organisation/organisation.ts'
 import type { RateState } from '../organisation/rates.ts'
@@ -64,7 +64,7 @@ function alertUnwritable(c: Context<AppEnv>): void {
   remember(unwritable, organisationId, nowMs + quiet * upstream.retryMs, maxUnwritable)
   const type = 'audit.unavailable'
   const body = { type, timestamp: new Date(nowMs).toISOString(), data: { organisationId, count: 1 } }
-  const message = { id: `${organisationId}.${nowMs}.${type}`, body: JSON.stringify(body) }
+  const message = { id: messageId(organisationId, String(nowMs), type), body: JSON.stringify(body) }
   c.executionCtx.waitUntil(post(fetch, alerts, message, nowMs, upstream.timeoutMs))
 }
 

@@ -83,7 +83,7 @@ describe('each event', () => {
       expect(alert.path).toBe(`POST ${new URL(receiver.url).pathname}?key=query-as-well`)
       expect(alert.headers['content-type']).toBe('application/json')
       expect(alert.headers['user-agent']).toBe('versori-gateway')
-      expect(alert.headers['webhook-id']).toBe(`${id}.${seq}-${seq}.${record.event}`)
+      expect(alert.headers['webhook-id']).toBe(`${id}:${seq}-${seq}:${record.event.replace('.', '-')}`)
       const { client: _, requestId: __, ...shown } = record
       expect(alert.body).toEqual({
         type: record.event,
@@ -241,7 +241,7 @@ describe('a receiver that does not take it', () => {
       event: 'alert.abandoned',
       actor: { type: 'gateway' },
       target: { organisationId: id },
-      alert: { id: `${id}.1-1.session.set`, firstSeq: 1, lastSeq: 1, status: 500 },
+      alert: { id: `${id}:1-1:session-set`, firstSeq: 1, lastSeq: 1, status: 500 },
       count: 1,
     })
     const tries = of(id).length

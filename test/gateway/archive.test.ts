@@ -164,7 +164,7 @@ test('the receiver of alerts gets the same checkpoint, signed, and who keeps it 
     root: expect.stringMatching(/^[A-Za-z0-9+/]{43}=$/),
     checkpoint: expect.stringContaining(`\n${data.size}\n${data.root}\n`),
   })
-  expect(received.headers['webhook-id']).toBe(`${made.id}.${data.size}.audit.checkpoint`)
+  expect(received.headers['webhook-id']).toBe(`${made.id}:${data.size}:audit-checkpoint`)
   const log = await logOf(gateway, made.id)
   expect(timestamp).toBe(log[data.size - 1]?.record.time)
   const file = (name: string, text: string) => {

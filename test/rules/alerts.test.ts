@@ -105,7 +105,7 @@ test('a message says what a record says, but for what a request held and where i
     fields: ['x'],
   })
   const { id, body } = alertMessage({ key: 'k', sentFirst: 4, sentLast: 12, sentCount: 3 }, record)
-  expect(id).toBe('ORG1.4-12.update.unknown')
+  expect(id).toBe('ORG1:4-12:update-unknown')
   expect(JSON.parse(body)).toEqual({
     type: 'update.unknown',
     timestamp: '2026-11-24T09:30:00.000Z',
@@ -195,7 +195,7 @@ describe('gathering', () => {
       ['admin.denied', 1],
       ['admin.denied', 5],
     ])
-    expect(bench.sent.map(({ id }) => id)).toEqual(['ORG1.1-1.admin.denied', 'ORG1.2-6.admin.denied'])
+    expect(bench.sent.map(({ id }) => id)).toEqual(['ORG1:1-1:admin-denied', 'ORG1:2-6:admin-denied'])
     await bench.advance(quietMs)
     expect(bench.rows('alerts')).toEqual([])
     expect(bench.alarmAt).toBeUndefined()
@@ -219,7 +219,7 @@ describe('gathering', () => {
     bench.record({ event: 'admin.denied' })
     await bench.advance(minuteMs)
     bench.meanwhile = () => {}
-    expect(bench.sent.map(({ id }) => id)).toEqual(Array(3).fill('ORG1.1-1.admin.denied'))
+    expect(bench.sent.map(({ id }) => id)).toEqual(Array(3).fill('ORG1:1-1:admin-denied'))
     await bench.advance(quietMs)
     expect(bench.told).toEqual([
       ['admin.denied', 1],
@@ -300,14 +300,14 @@ describe('trying again', () => {
     await bench.advance(0)
     bench.record({ event: 'admin.denied' })
     await bench.advance(1.5 * dayMs)
-    const first = bench.sent.filter(({ id }) => id === 'ORG1.1-1.admin.denied')
+    const first = bench.sent.filter(({ id }) => id === 'ORG1:1-1:admin-denied')
     expect(first.length).toBe(12)
     const abandoned = JSON.parse(bench.on.tables.record(3) as string)
     expect(abandoned).toMatchObject({
       event: 'alert.abandoned',
       actor: { type: 'gateway' },
       target,
-      alert: { id: 'ORG1.1-1.admin.denied', firstSeq: 1, lastSeq: 1, status: 500 },
+      alert: { id: 'ORG1:1-1:admin-denied', firstSeq: 1, lastSeq: 1, status: 500 },
       count: 1,
     })
     bench.receive = () => accept
