@@ -27,6 +27,8 @@ const untilKnown = 250
 const countedDeaths = 100
 /** Rows that are dropped in one go. */
 const maxDropped = 1_000
+/** A page ends once its patches have so many characters: a call of the object answers with 32 MiB at most. */
+const maxPageLength = 4_194_304
 
 export class DeliveryStore {
   readonly #tables: Tables
@@ -101,9 +103,16 @@ export class DeliveryStore {
     return this.#table.count(hook, state)
   }
 
-  /** Some of what a hook was sent, newest first; what is queued is not in it. */
-  list(hook: string, filter: DeliveryFilter): DeliveryRow[] {
-    return this.#table.deliveriesOf(hook, filter)
+  /** A page of what a hook was sent, newest first; what is queued is not in it. `more`: there is another page. */
+  list(hook: string, { limit, ...filter }: DeliveryFilter): { rows: DeliveryRow[]; more: boolean } {
+    const rows: DeliveryRow[] = []
+    let length = 0
+    for (const row of this.#table.deliveriesOf(hook, filter)) {
+      if (rows.length === limit || length >= maxPageLength) return { rows, more: true }
+      rows.push(row)
+      length += row.patch?.length ?? 0
+    }
+    return { rows, more: false }
   }
 
   /** Stores a delivery that is still to be made. */

@@ -176,10 +176,9 @@ export class HookDesk extends RpcTarget {
     const { hooks, queue } = this.#on
     if (!hooks.get(id)) return noSuchHook
     await queue.committed().catch(() => {})
-    const rows = this.#on.deliveries.list(id, { ...filter, limit: filter.limit + 1 })
-    const page = rows.slice(0, filter.limit)
-    const next = rows.length > filter.limit ? (page.at(-1)?.seq ?? null) : null
-    return ok({ deliveries: page.map(viewDelivery), next })
+    const { rows, more } = this.#on.deliveries.list(id, filter)
+    const next = more ? (rows.at(-1)?.seq ?? null) : null
+    return ok({ deliveries: rows.map(viewDelivery), next })
   }
 
   /** One delivery, with the event as it came while that is kept. */

@@ -83,12 +83,12 @@ export class HookTable {
     return this.#deliveries('where hook = ? and key = ?', hook, key)[0]
   }
 
-  /** At most `limit` deliveries of a hook, newest first. */
-  deliveriesOf(hook: string, { state, before, limit }: DeliveryFilter): DeliveryRow[] {
-    const tail = 'and seq < ? order by seq desc limit ?'
+  /** Deliveries of a hook, newest first, read as they are asked for: not all of them may fit into memory. */
+  deliveriesOf(hook: string, { state, before }: Omit<DeliveryFilter, 'limit'>): Iterable<DeliveryRow> {
+    const tail = 'and seq < ? order by seq desc'
     return state === undefined
-      ? this.#deliveries(`where hook = ? ${tail}`, hook, before, limit)
-      : this.#deliveries(`where hook = ? and state = ? ${tail}`, hook, state, before, limit)
+      ? this.#read(`where hook = ? ${tail}`, hook, before)
+      : this.#read(`where hook = ? and state = ? ${tail}`, hook, state, before)
   }
 
   /** How many deliveries of a hook are in a state. */
@@ -98,11 +98,15 @@ export class HookTable {
   }
 
   #deliveries(tail: string, ...bindings: unknown[]): DeliveryRow[] {
+    return [...this.#read(tail, ...bindings)]
+  }
+
+  #read(tail: string, ...bindings: unknown[]): Iterable<DeliveryRow> {
     const columns = `id, hook, key, digest, seq, request_id as requestId, message_id as messageId, token,
       connection_id as connectionId, version, patch, state, tries, failure, received_at as receivedAt, since,
       next_at as nextAt, ended_at as endedAt, closed_by as closedBy`
-    const rows = this.#sql.exec(`select ${columns} from deliveries ${tail}`, ...bindings).toArray()
-    return rows as unknown as DeliveryRow[]
+    const rows: Iterable<unknown> = this.#sql.exec(`select ${columns} from deliveries ${tail}`, ...bindings)
+    return rows as Iterable<DeliveryRow>
   }
 
   putDelivery(row: DeliveryRow): void {

@@ -10,6 +10,7 @@ import {
   type Hook,
   makeHook,
   postSigned,
+  rewrite,
 } from './hooks.ts'
 
 const gateway = await gatewayForTests({ UPSTREAM_RETRY_MS: '10' })
@@ -259,6 +260,33 @@ test('deliveries are listed by state, in pages, newest first', async () => {
     const answer = await gateway.admin('GET', at(hook, `/deliveries?${query}`))
     expect([query, answer.status, answer.json.code]).toEqual([query, 400, 'invalid-query'])
   }
+})
+
+test('a page of large deliveries ends before it is too large for one answer', async () => {
+  const hook = await hooked()
+  const sent = await postSigned(gateway, hook, { text: 'x'.repeat(60_000) })
+  const { id } = await applied(gateway, hook.organisation, sent)
+  const patch = JSON.stringify({ description: 'x'.repeat(60_000) })
+  await rewrite(
+    gateway,
+    hook.organisation,
+    `with recursive n(i) as (select 1 union all select i + 1 from n where i < 600)
+     insert into deliveries select 'many' || i, hook, i, digest, seq + i, request_id, message_id, token, connection_id,
+     version, '${patch}', 'dead', tries, failure, received_at, since, next_at, ended_at, closed_by
+     from n, deliveries where id = '${id}'`,
+  )
+  const seen = new Set<string>()
+  const lengths: number[] = []
+  for (let before = ''; ; ) {
+    const page = await gateway.admin('GET', at(hook, `/deliveries?state=dead&limit=1000${before}`))
+    expect(page.status, page.text).toBe(200)
+    for (const each of page.json.deliveries) seen.add(each.id)
+    lengths.push(page.json.deliveries.length)
+    if (page.json.next === null) break
+    before = `&before=${page.json.next}`
+  }
+  expect(seen.size).toBe(600)
+  expect(lengths.reduce((sum, length) => sum + length)).toBe(600)
 })
 
 describe('a path', () => {
