@@ -222,7 +222,8 @@ function guarded(): MiddlewareHandler<AppEnv> {
   ].join('; ')
   return async function guarded(c, next) {
     c.header('Content-Security-Policy', policy)
-    c.header('Referrer-Policy', 'no-referrer')
+    // With no-referrer a form has no Origin either, by which a browser without Fetch Metadata is known to be from here.
+    c.header('Referrer-Policy', 'same-origin')
     c.header('X-Frame-Options', 'DENY')
     c.header('Cross-Origin-Opener-Policy', 'same-origin')
     c.header('Cross-Origin-Resource-Policy', 'same-origin')

@@ -359,7 +359,7 @@ describe('the console', () => {
     expect(await logOf(gateway, id)).toEqual([])
   })
 
-  test('has headers on every answer that keep script, frames and referrers out', async () => {
+  test('has headers on every answer that keep script and frames out and referrers in', async () => {
     const { id } = await gateway.organisation()
     const cookie = cookieOf(await logIn(olga))
     const stylesheet = /href="(\/console\/style\.[0-9a-f]+\.css)"/.exec(
@@ -378,7 +378,7 @@ describe('the console', () => {
         expect(headers, path).toMatchObject({
           'content-security-policy':
             "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-          'referrer-policy': 'no-referrer',
+          'referrer-policy': 'same-origin',
           'x-content-type-options': 'nosniff',
           'x-frame-options': 'DENY',
           'cross-origin-opener-policy': 'same-origin',
