@@ -12,8 +12,11 @@ import { type AppEnv, clientOf } from './context.ts'
 
 /** One for each isolate. */
 const throttle = new Throttle()
-/** Which token ids exist, by organisation: asked for only while forged ones come in. */
-const directories = new Map<string, { at: number; ids: Promise<Set<string>> }>()
+/**
+ * Which token ids exist, by organisation: asked for only while forged ones come in. Never a promise: one of a request that was
+ * broken off never settles, and would keep out everyone who waits for it.
+ */
+const directories = new Map<string, { at: number; ids: Set<string> }>()
 const maxDirectories = 100
 const freshMs = 1_000
 
@@ -36,16 +39,17 @@ export async function turnedAway(
   return { code: 'rate-limited', retryAfterSeconds: 1, detail }
 }
 
-/** The ids of an organisation's tokens, as they were a second ago; undefined where that may not be asked now. */
+/** The ids of an organisation's tokens, as they were a second or two ago; undefined where that may not be asked now. */
 async function existing(c: Context<AppEnv>, organisationId: string): Promise<Set<string> | undefined> {
   const nowMs = Date.now()
   const known = directories.get(organisationId)
   if (known && nowMs - known.at < freshMs) return known.ids
-  const exists = known && (await known.ids).size > 0
+  const exists = known && known.ids.size > 0
   if (!exists && !throttle.mayLookUp(addressOf(c), nowMs)) return known?.ids
-  const ids = ask(c, organisationId, organisation => organisation.tokens.ids()).then(
-    asked => new Set(asked.ok ? asked.value : []),
-  )
+  // Meanwhile others go by what is known, so that a flood asks once a second.
+  if (known) known.at = nowMs
+  const asked = await ask(c, organisationId, organisation => organisation.tokens.ids())
+  const ids = new Set(asked.ok ? asked.value : [])
   remember(directories, organisationId, { at: nowMs, ids }, maxDirectories)
   return ids
 }

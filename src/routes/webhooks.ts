@@ -57,18 +57,17 @@ export function webhooks() {
 
 const noSuchHook: Refusal = { code: 'not-found', detail: 'There is no hook at this path.' }
 
-/** The key of each gateway's hook ids: asked for once, as it never changes. */
-const keys = new WeakMap<Config, Promise<Uint8Array>>()
+/** The key of each gateway's hook ids, as it never changes. Never a promise: one of a request that was broken off never settles. */
+const keys = new WeakMap<Config, Uint8Array>()
 
 /** What the check in a hook's id is made with. */
 export async function hookKey(c: Context<AppEnv>): Promise<Result<Uint8Array>> {
   const config = c.get('config')
-  const key = keys.get(config) ?? config.directory.getByName('directory').hookKey()
-  keys.set(config, key)
   try {
-    return { ok: true, value: await key }
+    const key = keys.get(config) ?? (await config.directory.getByName('directory').hookKey())
+    keys.set(config, key)
+    return { ok: true, value: key }
   } catch (error) {
-    keys.delete(config)
     return refuse(refusalOf(error, c.get('requestId')))
   }
 }

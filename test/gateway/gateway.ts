@@ -62,7 +62,7 @@ export function versionPath(organisation: string, connection: string, version: s
   return `/o/${organisation}/connections/${connection}/versions/${encodeURIComponent(version)}`
 }
 
-export async function startGateway(overrides: Bindings = {}): Promise<Gateway> {
+export async function startGateway(overrides: Bindings = {}, bundle?: string): Promise<Gateway> {
   const platform = await startPlatform()
   const secrets = makeSecrets()
   const adminSecret = randomBytes(33).toString('base64url')
@@ -78,7 +78,7 @@ export async function startGateway(overrides: Bindings = {}): Promise<Gateway> {
   }
   const gateway: Gateway = {
     platform,
-    runtime: await startRuntime(storage, bindings, line => logs.push(line)),
+    runtime: await startRuntime(storage, bindings, line => logs.push(line), bundle),
     bindings,
     storage,
     adminSecret,
@@ -123,7 +123,7 @@ export async function startGateway(overrides: Bindings = {}): Promise<Gateway> {
       await gateway.runtime.miniflare.dispose()
       meanwhile()
       Object.assign(bindings, changed)
-      gateway.runtime = await startRuntime(storage, bindings, line => logs.push(line))
+      gateway.runtime = await startRuntime(storage, bindings, line => logs.push(line), bundle)
     },
     async stop() {
       await gateway.runtime.miniflare.dispose()

@@ -17,11 +17,12 @@ export interface Runtime {
   url: string
 }
 
-/** Starts workerd. `storage` is a folder; what it holds from an earlier run is still there. */
+/** Starts workerd. `storage` is a folder; what it holds from an earlier run is still there. `bundle`: the Worker's text. */
 export async function startRuntime(
   storage: string,
   bindings: Bindings,
   onLog: (line: string) => void = () => {},
+  bundle: string = builtWorker(),
 ): Promise<Runtime> {
   const config = unstable_readConfig({ config: configPath })
   const name = config.name as string
@@ -59,7 +60,7 @@ export async function startRuntime(
           manifest: {
             mainModule: 'index.js',
             modulesRoot: storage,
-            modules: { 'index.js': { type: 'esm', contents: builtWorker() } },
+            modules: { 'index.js': { type: 'esm', contents: bundle } },
           },
           exports: exported,
           env,
