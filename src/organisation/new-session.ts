@@ -2,7 +2,7 @@
 import * as z from 'zod/mini'
 import { dateTime, platformId, versionName } from '../update/connection-version.ts'
 import { printable } from './new-token.ts'
-import { isCookieHeader, maxHeaderLength } from './session.ts'
+import { hasNamesAndValues, isCookieHeader, maxHeaderLength } from './session.ts'
 
 /** The body of `PUT …/session`: a bare value or a whole header, never guessed from one another. */
 export function newSession() {
@@ -23,16 +23,20 @@ export function newSession() {
         ),
       ),
       cookieHeader: z.optional(
-        z
-          .string()
-          .check(
-            z.minLength(1),
-            z.maxLength(maxHeaderLength),
-            z.refine(
-              isCookieHeader,
+        z.string().check(
+          z.minLength(1),
+          // What is too long is not taken apart.
+          z.maxLength(maxHeaderLength, { abort: true }),
+          z.refine(isCookieHeader, {
+            error:
               'must be name=value pairs separated by "; ", as in a Cookie header, without the word Cookie:',
-            ),
+            abort: true,
+          }),
+          z.refine(
+            hasNamesAndValues,
+            'must have a value and a name of at most 64 characters in every pair; for a bare value use cookie',
           ),
+        ),
       ),
       probe: z.optional(z.strictObject({ connectionId: platformId, version: versionName })),
       owner: z.optional(printable()),

@@ -32,6 +32,7 @@ export interface Probe {
 }
 
 export const maxHeaderLength = 8192
+const maxNameLength = 64
 /** RFC 6265, section 4.2.1, but lenient in values: what the platform handed out is sent back as it is. */
 const pair = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+=[\x21-\x3a\x3c-\x7e]*(?: +[\x21-\x3a\x3c-\x7e]+)*$/
 
@@ -51,6 +52,14 @@ export function cookiesOf(header: string): { name: string; value: string }[] {
 /** Whether a text is one or more `name=value` with `;` between them. */
 export function isCookieHeader(text: string): boolean {
   return splitHeader(text).every(each => pair.test(each))
+}
+
+/**
+ * Whether every cookie has a value, and a name no longer than names are: of a bare value that ends in `=` all of it would be the
+ * name, which is shown.
+ */
+export function hasNamesAndValues(text: string): boolean {
+  return cookiesOf(text).every(({ name, value }) => name.length <= maxNameLength && /[^= ]/.test(value))
 }
 
 function splitHeader(header: string): string[] {

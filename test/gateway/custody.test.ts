@@ -65,7 +65,7 @@ describe('a session is kept exactly and never shown', () => {
     ['several cookies', value => ({ cookieHeader: `theme=dark; sid=${value}` }), ['theme', 'sid']],
     [
       'one cookie with = and no space',
-      value => ({ cookieHeader: `a=1;sid=${value}==;b=` }),
+      value => ({ cookieHeader: `a=1;sid=${value}==;b=2` }),
       ['a', 'sid', 'b'],
     ],
     ['a value of 4,000 characters', value => ({ cookie: value.repeat(62) }), ['cookie']],
@@ -98,6 +98,8 @@ describe('a session is kept exactly and never shown', () => {
     ['a bare value beyond ASCII', value => ({ cookie: `${value}ü` })],
     ['an empty value', () => ({ cookie: '' })],
     ['a header without =', value => ({ cookieHeader: value })],
+    ['a bare value with = at its end as a header', value => ({ cookieHeader: `${value}==` })],
+    ['a bare value among pairs', value => ({ cookieHeader: `theme=dark; ${value}=` })],
     ['a header with CR LF', value => ({ cookieHeader: `sid=${value}\r\nX-Evil: 1` })],
     ['a header that begins with its name', value => ({ cookieHeader: `Cookie: sid=${value}` })],
     ['an empty pair', value => ({ cookieHeader: `sid=${value};;a=b` })],
