@@ -3,10 +3,16 @@
  * for it. Never keeps anything.
  */
 import * as z from 'zod/mini'
+import { holdsToken } from '../auth/token.ts'
 import { dateTime } from '../update/connection-version.ts'
 import { writableFields } from '../update/writable.ts'
 
 const maxGraceSeconds = 7 * 86_400
+
+/** Without a token of the gateway: what is named stands in the log, which must not hold a secret. */
+export function tokenless() {
+  return z.refine<string>(text => !holdsToken(text), 'must not hold a token of the gateway')
+}
 
 /** A name that a person gives. */
 export function printable() {
@@ -17,6 +23,7 @@ export function printable() {
       text => !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u.test(text),
       'must not hold control or format characters',
     ),
+    tokenless(),
   )
 }
 
@@ -42,6 +49,7 @@ export function versionPatterns() {
           'holds what no version name may hold',
         ),
         z.refine(text => text.normalize('NFC') === text, 'must be in Unicode normalisation form C'),
+        tokenless(),
       ),
     )
     .check(z.minLength(1), z.maxLength(100))

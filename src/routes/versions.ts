@@ -8,6 +8,7 @@ import * as z from 'zod/mini'
 import { bearerOf, parseToken, withoutTokens } from '../auth/token.ts'
 import { type Refusal, tokenInBody } from '../errors.ts'
 import type { Answer, Call, UpdateCall } from '../organisation/messages.ts'
+import { tokenless } from '../organisation/new-token.ts'
 import type { Organisation } from '../organisation/organisation.ts'
 import {
   connectionVersion,
@@ -28,9 +29,7 @@ const maxTraceLength = 512
 const maxFields = 100
 
 /** A version's name that may stand in the log: a token in its place may not. */
-const storableName = versionName.check(
-  z.refine(text => withoutTokens(text) === text, 'must not hold a token of the gateway'),
-)
+const storableName = versionName.check(tokenless())
 
 export const versionPath = z.strictObject({
   organisation_id: platformId,

@@ -487,6 +487,21 @@ test('a token in an odd place is not kept: not in the log, not at the platform',
     gateway.ask(path, { method: 'PUT', token, headers: { ...json, 'Idempotency-Key': token }, body }),
   ])
   expect(refused.map(({ status }) => status)).toEqual([400, 400, 400, 400])
+  const good = { name: 'x', connections: ['*'] }
+  const probe = { connectionId: 'CONN1', version: token }
+  const set = { cookieHeader: gateway.platform.cookie }
+  const named = await Promise.all([
+    gateway.admin('POST', `/organisations/${id}/tokens`, { ...good, name: `of ${token}` }),
+    gateway.admin('POST', `/organisations/${id}/tokens`, { ...good, versions: [token] }),
+    gateway.admin('PUT', `/organisations/${id}/session`, { ...set, owner: token }),
+    gateway.admin('PUT', `/organisations/${id}/session`, { ...set, probe }),
+  ])
+  expect(named.map(({ json }) => json.fields?.[0])).toEqual(
+    ['name', 'versions[0]', 'owner', 'probe.version'].map(field => ({
+      field,
+      message: 'must not hold a token of the gateway',
+    })),
+  )
   const log = await gateway.admin('GET', `/organisations/${id}/audit`)
   expect(log.text.includes(token)).toBe(false)
   expect(gateway.platform.received.some(each => JSON.stringify(each).includes(token))).toBe(false)

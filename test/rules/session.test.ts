@@ -48,6 +48,8 @@ describe('setting', () => {
     ['a value with DEL', { cookie: 'a\x7f' }],
     ['a value that is not ASCII', { cookie: 'ä' }],
     ['a value that is too long', { cookie: `${longest}x` }],
+    ['an owner with a token', { cookie: 'a', owner: `of vgw_${'0'.repeat(65)}` }],
+    ['a probe of a token', { cookie: 'a', probe: { connectionId: 'C', version: `vgw_${'0'.repeat(65)}` } }],
     ['a number', { cookie: 5 }],
     ['an empty header', { cookieHeader: '' }],
     ['a header with its own name', { cookieHeader: 'Cookie: a=b' }],

@@ -9,6 +9,7 @@ const now = Date.parse('2026-03-01T12:00:00Z')
 const day = 86_400_000
 const digest = new Uint8Array(32).fill(1)
 const credential = { id: 'AAAAAAAAAAAAAAAA', digest }
+const token = `vgw_${'0'.repeat(65)}`
 const least = { name: 'ci-deploy', connections: ['CONN1'] }
 const wanted: NewToken = z.parse(newToken(), least)
 const row = createToken(wanted, credential, 'ops', now)
@@ -59,6 +60,7 @@ test.each<[string, object, string]>([
   ['a right-to-left override in its name', { name: 'a\u202eb' }, 'name'],
   ['a line separator in its name', { name: 'a\u2028b' }, 'name'],
   ['a lone surrogate in its name', { name: 'a\ud800' }, 'name'],
+  ['a token in its name', { name: `of ${token}` }, 'name'],
   ['a number for a name', { name: 5 }, 'name'],
   ['no connections', { connections: undefined }, 'connections'],
   ['an empty list of connections', { connections: [] }, 'connections'],
@@ -79,6 +81,7 @@ test.each<[string, object, string]>([
   ['a pattern with a slash', { versions: ['1/2'] }, 'versions[0]'],
   ['a pattern with a question mark', { versions: ['1?'] }, 'versions[0]'],
   ['a pattern not in NFC', { versions: ['e\u0301'] }, 'versions[0]'],
+  ['a pattern with a token', { versions: ['1.*', `${token}*`] }, 'versions[1]'],
   ['a pattern with NUL', { versions: ['a\0'] }, 'versions[0]'],
   ['an expiry without an offset', { expiresAt: '2026-03-01T12:00:00' }, 'expiresAt'],
   ['a date for an expiry', { expiresAt: '2026-03-01' }, 'expiresAt'],
