@@ -87,7 +87,7 @@ interface Conditions extends Origin {
 /** An event for a hook, as it was sent. */
 export interface WebhookCall extends Origin {
   hookId: string
-  /** Empty where there was too much of it. */
+  /** Empty where there was too much of it, or not all. */
   body: Uint8Array
   /** By their names in lower case, credentials left out. */
   headers: Readonly<Record<string, string>>

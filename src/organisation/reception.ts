@@ -96,7 +96,9 @@ export class Reception {
     const { verification, connectionId } = hook.definition
     const anonymous: Actor = { type: 'anonymous' }
     // Nobody can sign what was not read to its end.
-    if (call.refusal?.code === 'body-too-large') return { refusal: call.refusal, actor: anonymous }
+    const { refusal } = call
+    if (refusal?.code === 'body-too-large' || refusal?.code === 'malformed-json')
+      return { refusal, actor: anonymous }
     const header = (name: string) => headerOf(call.headers, name)
     if (verification.type !== 'token') {
       const secrets = hooks.secretsOf(hook, now())

@@ -8,7 +8,6 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { readerOf } from '../auth/admin.ts'
 import { loginCookie, logoutCookie, visitorOf } from '../auth/console-cookie.ts'
 import { Tries } from '../auth/tries.ts'
-import { readBody } from '../body.ts'
 import { problems, type Refusal, type Result, statusOf } from '../errors.ts'
 import type { DeliveryPage, Overview, Trail } from '../organisation/console-reader.ts'
 import { deliveryStates } from '../organisation/deliveries.ts'
@@ -27,7 +26,7 @@ import { OverviewPage } from './console/overview.tsx'
 import { RecordPage } from './console/record.tsx'
 import { stylesheet, stylesheetPath } from './console/style.ts'
 import { TokensPage } from './console/tokens.tsx'
-import { type AppEnv, configured, hostOf, originOf } from './context.ts'
+import { type AppEnv, bodyOf, configured, hostOf, originOf } from './context.ts'
 import { addressOf, countRefused, isBlocked } from './gate.ts'
 import { part } from './part.ts'
 
@@ -269,8 +268,8 @@ function pathWithin(c: Context<AppEnv>, wanted: string | null | undefined): stri
 async function formOf(c: Context<AppEnv>): Promise<URLSearchParams | undefined> {
   const type = c.req.header('Content-Type')?.split(';')[0]?.trim().toLowerCase()
   if (type !== 'application/x-www-form-urlencoded') return undefined
-  const bytes = await readBody(c.req.raw, maxFormBytes)
-  return bytes && new URLSearchParams(new TextDecoder().decode(bytes))
+  const body = await bodyOf(c, maxFormBytes)
+  return body.ok ? new URLSearchParams(new TextDecoder().decode(body.value)) : undefined
 }
 
 function refusedPage(c: Context<AppEnv>, refusal: Refusal): Response | Promise<Response> {

@@ -11,7 +11,7 @@ import { type Credential, withoutTokens } from '../auth/token.ts'
 import { readBody } from '../body.ts'
 import { uuidv7 } from '../crypto.ts'
 import { type Config, readConfig } from '../env.ts'
-import { ok, type Refusal, type Result } from '../errors.ts'
+import { ok, type Refusal, type Result, refuse } from '../errors.ts'
 import type { Origin } from '../organisation/messages.ts'
 import type { Client } from '../organisation/record.ts'
 import { fieldErrors } from '../update/connection-version.ts'
@@ -122,8 +122,9 @@ export function jsonBody(
   { empty, mediaType = 'application/json' }: { empty?: string; mediaType?: string } = {},
 ): MiddlewareHandler<AppEnv> {
   return async function jsonBody(c, next) {
-    const bytes = await readBody(c.req.raw, limitBytes)
-    if (!bytes) return refused(c, { code: 'body-too-large', limitBytes })
+    const read = await bodyOf(c, limitBytes)
+    if (!read.ok) return refused(c, read.refusal)
+    const bytes = read.value
     const nothing = empty !== undefined && bytes.byteLength === 0
     const refusal = nothing ? undefined : mediaRefusal(c.req.raw.headers, mediaType)
     if (refusal) return refused(c, refusal)
@@ -132,6 +133,17 @@ export function jsonBody(
     // Where Hono keeps a body that was read, typed as what it resolves to.
     Object.assign(c.req.bodyCache, { text: Promise.resolve(text.value) })
     return next()
+  }
+}
+
+/** A request's body, or what is wrong with it before anything is looked at: too long, or not whole. */
+export async function bodyOf(c: Context<AppEnv>, limitBytes: number): Promise<Result<Uint8Array>> {
+  try {
+    const bytes = await readBody(c.req.raw, limitBytes)
+    return bytes ? ok(bytes) : refuse({ code: 'body-too-large', limitBytes })
+  } catch {
+    // The caller's doing, as it hung up or sent chunks that are none: no fault of the gateway's.
+    return refuse({ code: 'malformed-json', detail: 'The body breaks off before its end.' })
   }
 }
 

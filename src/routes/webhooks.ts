@@ -6,14 +6,22 @@ import type { Context } from 'hono'
 import * as z from 'zod/mini'
 import { isHookId } from '../auth/hook-id.ts'
 import { bearerOf, parseToken } from '../auth/token.ts'
-import { readBody } from '../body.ts'
 import type { Config } from '../env.ts'
 import { type Refusal, type Result, refuse } from '../errors.ts'
 import { headersTold } from '../organisation/hooks.ts'
 import type { WebhookCall } from '../organisation/messages.ts'
 import { platformId } from '../update/connection-version.ts'
 import { answer, ask, problem, refusalOf } from './answer.ts'
-import { type AppEnv, allow, clientOf, configured, mediaRefusal, noQuery, validPath } from './context.ts'
+import {
+  type AppEnv,
+  allow,
+  bodyOf,
+  clientOf,
+  configured,
+  mediaRefusal,
+  noQuery,
+  validPath,
+} from './context.ts'
 import { part } from './part.ts'
 
 const maxEventBytes = 1024 * 1024
@@ -34,16 +42,14 @@ export function webhooks() {
       if (!key.ok) return problem(c, key.refusal)
       // Made up: nobody is asked, and nothing is read.
       if (!isHookId(key.value, organisationId, hookId)) return problem(c, noSuchHook)
-      const body = await readBody(c.req.raw, maxEventBytes)
-      const refusal: Refusal | undefined = body
-        ? mediaRefusal(c.req.raw.headers, 'application/json')
-        : { code: 'body-too-large', limitBytes: maxEventBytes }
+      const body = await bodyOf(c, maxEventBytes)
+      const refusal = body.ok ? mediaRefusal(c.req.raw.headers, 'application/json') : body.refusal
       const call: WebhookCall = {
         organisationId,
         hookId,
         requestId: c.get('requestId'),
         client: clientOf(c),
-        body: body ?? new Uint8Array(0),
+        body: body.ok ? body.value : new Uint8Array(0),
         headers: headersTold(c.req.raw.headers),
       }
       const bearer = bearerOf(c.req.header('Authorization'))

@@ -2,10 +2,18 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { request } from 'node:http'
-import { connect } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { type Ask, eventsOf, gatewayForTests, logOf, put, versionOf, versionPath } from './gateway.ts'
+import {
+  type Ask,
+  eventsOf,
+  gatewayForTests,
+  logOf,
+  put,
+  sendFramed,
+  versionOf,
+  versionPath,
+} from './gateway.ts'
 
 const gateway = await gatewayForTests()
 
@@ -316,34 +324,31 @@ describe('size', () => {
     const { id, token } = await gateway.organisation()
     const sent = gateway.platform.received.length
     const body = JSON.stringify(versionOf(gateway, id))
-    const short = await claiming(id, token, body, body.length - 10)
+    const short = await framed(id, token, `Content-Length: ${body.length - 10}`, body)
     expect(short).toMatch(/^HTTP\/1\.1 400 /)
     expect(short).toContain('malformed-json')
-    const long = await claiming(id, token, body, body.length + 10)
+    const long = await framed(id, token, `Content-Length: ${body.length + 10}`, body)
     expect(long).not.toMatch(/^HTTP\/1\.1 2/)
     expect(gateway.platform.received.length).toBe(sent)
   })
 
-  /** What comes back for a body whose length is claimed to be another, after which the caller hangs up. */
-  function claiming(id: string, token: string, body: string, length: number): Promise<string> {
-    const { hostname, port, host } = new URL(gateway.runtime.url)
-    return new Promise((resolve, reject) => {
-      let text = ''
-      const socket = connect(Number(port), hostname)
-      socket.on('data', chunk => {
-        text += chunk
-      })
-      socket.on('error', reject)
-      socket.on('close', () => resolve(text))
-      const head = [
-        `PUT ${versionPath(id, 'CONN1', '1.4.0')} HTTP/1.1`,
-        `Host: ${host}`,
-        `Authorization: Bearer ${token}`,
-        'Content-Type: application/json',
-        `Content-Length: ${length}`,
-      ]
-      socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
-    })
+  test.each([
+    ['is shorter than claimed', 'Content-Length: 1000', '{}'],
+    ['has chunks that are none', 'Transfer-Encoding: chunked', 'ZZZ\r\n{}\r\n'],
+    ['has no last chunk', 'Transfer-Encoding: chunked', '2\r\n{}\r\n'],
+  ])('one that %s is malformed, on record, and 401 to an unknown caller', async (_, framing, body) => {
+    const { id, token } = await gateway.organisation()
+    const known = await framed(id, token, framing, body)
+    expect(known).toMatch(/^HTTP\/1\.1 400 /)
+    expect(known).toContain('"code":"malformed-json"')
+    expect(await eventsOf(gateway, id)).toEqual(['update.rejected'])
+    const other = await gateway.organisation()
+    expect(await framed(id, other.token, framing, body)).toMatch(/^HTTP\/1\.1 401 /)
+  })
+
+  function framed(id: string, token: string, framing: string, body: string): Promise<string> {
+    const headers = [`Authorization: Bearer ${token}`, 'Content-Type: application/json', framing]
+    return sendFramed(gateway.runtime.url, 'PUT', versionPath(id, 'CONN1', '1.4.0'), headers, body)
   }
 })
 

@@ -5,6 +5,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, expect } from 'vitest'
@@ -267,6 +268,28 @@ export function send(origin: string, path: string, options: Ask = {}): Promise<A
       })
     })
     request.end(payload)
+  })
+}
+
+/** What comes back for a body whose end `headers` say to be elsewhere, after which the caller hangs up. */
+export function sendFramed(
+  origin: string,
+  method: string,
+  path: string,
+  headers: readonly string[],
+  body: string,
+): Promise<string> {
+  const { hostname, port, host } = new URL(origin)
+  return new Promise((resolve, reject) => {
+    let text = ''
+    const socket = connect(Number(port), hostname)
+    socket.on('data', chunk => {
+      text += chunk
+    })
+    socket.on('error', reject)
+    socket.on('close', () => resolve(text))
+    const head = [`${method} ${path} HTTP/1.1`, `Host: ${host}`, ...headers]
+    socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
   })
 }
 

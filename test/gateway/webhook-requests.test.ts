@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 import { mintHookId } from '../../src/auth/hook-id.ts'
 import { mintToken } from '../../src/auth/token.ts'
 import { randomBytes } from '../../src/crypto.ts'
-import { eventsOf, filesUnder, gatewayForTests, logOf, newId } from './gateway.ts'
+import { eventsOf, filesUnder, gatewayForTests, logOf, newId, sendFramed } from './gateway.ts'
 import {
   applied,
   became,
@@ -196,6 +196,15 @@ describe('a body', () => {
     const forged = await post(gateway, hook, { ...json, ...gitHubHeaders('another', body) }, body)
     expect([forged.status, forged.json.code]).toEqual([403, 'invalid-signature'])
     expect(await denials(hook)).toEqual([`webhook.rejected ${code}`, 'webhook.denied mismatch'])
+  })
+
+  test('that breaks off is malformed, and on record: nobody can sign it', async () => {
+    const hook = await hooked()
+    const headers = ['Content-Type: application/json', 'Content-Length: 100']
+    const answer = await sendFramed(gateway.runtime.url, 'POST', hook.path, headers, '{}')
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /)
+    expect(answer).toContain('"code":"malformed-json"')
+    expect(await denials(hook)).toEqual(['webhook.rejected malformed-json'])
   })
 
   const sized = (bytes: number) => {
