@@ -50,6 +50,8 @@ export interface ConsoleCall extends ReaderCall {
 /** A request that the edge has refused already: it still needs its caller checked and its record written. */
 export interface RefusedCall extends Call {
   action: 'read' | 'update'
+  /** The version's name in its body, as far as that was read. */
+  named: string[]
   refusal: Refusal
 }
 

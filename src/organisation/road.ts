@@ -9,7 +9,7 @@ import { sha256Hex } from '../crypto.ts'
 import { ok, type Refusal, type Result, refuse, tokenInBody } from '../errors.ts'
 import { etagOf, fulfils } from '../update/etag.ts'
 import { idempotencyScope } from '../update/idempotency-key.ts'
-import { propose } from '../update/proposal.ts'
+import { namesIn, propose } from '../update/proposal.ts'
 import { writableFields } from '../update/writable.ts'
 import { type Admission, admit } from './admission.ts'
 import type { Attempts, Ending } from './attempts.ts'
@@ -121,7 +121,7 @@ export class Road {
   /** A request that the edge refused for what it holds: its caller is checked first, and the log gets its record. */
   async refused(call: RefusedCall): Promise<Answer> {
     const early = call.refusal.code === 'invalid-path' || call.refusal.code === 'invalid-query'
-    const versions = early || call.target.version === undefined ? [] : [call.target.version]
+    const versions = early || call.target.version === undefined ? [] : [call.target.version, ...call.named]
     const admission = this.admit(call, call.action, versions)
     if ('refusal' in admission) return this.#on.recorder.refuse(call, call.action, admission)
     return this.#on.recorder.refuse(call, call.action, { ...admission, refusal: call.refusal })
@@ -150,7 +150,7 @@ export class Road {
   /** Updates one version: admit → turn → look again → reserve → slot → look again → forward → settle. */
   async update({ credential, ...call }: Presented<UpdateCall | PatchCall>): Promise<Answer> {
     const deadline = this.#on.now() + this.#on.timeoutMs
-    const named = 'update' in call ? [call.update.name] : []
+    const named = 'update' in call ? [call.update.name] : namesIn(call.patch)
     const admission = this.admit({ ...call, credential }, 'update', [call.target.version, ...named])
     if ('refusal' in admission) return this.#on.recorder.refuse(call, 'update', admission)
     const { actor, token, rate } = admission

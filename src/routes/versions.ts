@@ -5,7 +5,7 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { Hono } from 'hono/tiny'
 import * as z from 'zod/mini'
-import { bearerOf, parseToken, withoutTokens } from '../auth/token.ts'
+import { bearerOf, holdsToken, parseToken } from '../auth/token.ts'
 import { type Refusal, tokenInBody } from '../errors.ts'
 import type { Answer, Call, UpdateCall } from '../organisation/messages.ts'
 import { tokenless } from '../organisation/new-token.ts'
@@ -19,7 +19,7 @@ import {
 } from '../update/connection-version.ts'
 import { etagOf, parseIfMatch } from '../update/etag.ts'
 import { parseIdempotencyKey } from '../update/idempotency-key.ts'
-import { patchErrors } from '../update/proposal.ts'
+import { namesIn, patchErrors } from '../update/proposal.ts'
 import { answer, ask, problem } from './answer.ts'
 import { type AppEnv, allow, clientOf, hostOf, jsonBody, noQuery, validBody, validPath } from './context.ts'
 import { countRefused, learn, turnedAway } from './gate.ts'
@@ -96,27 +96,25 @@ function update(
   wanted: { update: Update } | { patch: string },
 ): Response | Promise<Response> {
   const conditions: Pick<UpdateCall, 'idempotencyKey' | 'ifMatch'> = {}
+  const body = 'update' in wanted ? wanted.update.body : wanted.patch
   const key = c.req.header('Idempotency-Key')
   if (key !== undefined) {
     const idempotencyKey = parseIdempotencyKey(key)
     if (idempotencyKey === undefined) {
-      return refused(
-        c,
-        badHeader('Idempotency-Key', 'one quoted string or token of 1 to 255 printable ASCII characters'),
-      )
+      const what = 'one quoted string or token of 1 to 255 printable ASCII characters'
+      return refused(c, badHeader('Idempotency-Key', what), body)
     }
     conditions.idempotencyKey = idempotencyKey
   }
   const condition = c.req.header('If-Match')
   if (condition !== undefined) {
     const ifMatch = parseIfMatch(condition)
-    if (!ifMatch) return refused(c, badHeader('If-Match', '* or entity tags in quotes, as ETag gives them'))
+    if (!ifMatch)
+      return refused(c, badHeader('If-Match', '* or entity tags in quotes, as ETag gives them'), body)
     conditions.ifMatch = ifMatch
   }
   // Its body and key stand in the log, which must not hold a secret.
-  const recorded =
-    ('update' in wanted ? wanted.update.body : wanted.patch) + (conditions.idempotencyKey ?? '')
-  if (withoutTokens(recorded) !== recorded) return refused(c, tokenInBody)
+  if (holdsToken(body + (conditions.idempotencyKey ?? ''))) return refused(c, tokenInBody, body)
   const asked = { ...callOf(c), target: { connectionId: connection_id, version }, ...conditions, ...wanted }
   return call(c, organisation_id, organisation => organisation.update(asked), true)
 }
@@ -142,17 +140,19 @@ function credential(): MiddlewareHandler<AppEnv> {
 
 /**
  * What was refused for what it holds still goes to the object: an unknown caller gets its 401, whatever it sent.
- * Without a valid organisation there is no object to ask, and no record.
+ * The name in a `body` that was read must be in the caller's scope too. Without a valid organisation there is no object to ask,
+ * and no record.
  */
-function refused(c: Context<AppEnv>, refusal: Refusal): Response | Promise<Response> {
+function refused(c: Context<AppEnv>, refusal: Refusal, body?: string): Response | Promise<Response> {
   const { organisation_id = '', connection_id, version } = c.req.param() as Record<string, string>
   if (!z.safeParse(platformId, organisation_id).success) return problem(c, refusal)
   const target: Call['target'] = {}
   if (z.safeParse(platformId, connection_id).success) target.connectionId = connection_id
   if (z.safeParse(storableName, version).success) target.version = version
   const action = c.req.method === 'GET' ? 'read' : 'update'
+  const named = body === undefined ? [] : namesIn(body)
   return call(c, organisation_id, organisation =>
-    organisation.refused({ ...callOf(c), target, action, refusal }),
+    organisation.refused({ ...callOf(c), target, action, named, refusal }),
   )
 }
 

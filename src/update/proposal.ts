@@ -33,6 +33,12 @@ export function propose(held: string, wanted: { update: Update } | { patch: stri
   return ok({ update: serialise(parsed.data), change: changeOf(before, parsed.data) })
 }
 
+/** The name that a body would give its version, if any: a scope must cover it before anything else is looked at. */
+export function namesIn(body: string): string[] {
+  const { name } = JSON.parse(body)
+  return typeof name === 'string' ? [name] : []
+}
+
 /** What no patch of a version may hold: all of its fields are plain values, so nothing that is nested can be meant. */
 export function patchErrors(patch: unknown): FieldError[] {
   if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) {

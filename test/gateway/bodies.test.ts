@@ -214,10 +214,16 @@ describe('JSON that is no connection version', () => {
   })
 })
 
-test('a name that the scope does not allow is refused', () =>
-  refused(id => ({ body: versionOf(gateway, id, { name: '2.0.0' }) }), 403, 'insufficient-scope', {
-    versions: ['1.*'],
-  }))
+test.each<[string, Record<string, string>]>([
+  ['as it is', {}],
+  ['before a key that is none', { 'Idempotency-Key': 'a,b' }],
+  ['before a key that holds a token', { 'Idempotency-Key': `vgw_${'0'.repeat(65)}` }],
+  ['before a condition that is none', { 'If-Match': 'x' }],
+])('a name that the scope does not allow is refused, %s', async (_, more) => {
+  const headers = { ...json, ...more }
+  const ask = (id: string) => ({ body: versionOf(gateway, id, { name: '2.0.0' }), headers })
+  await refused(ask, 403, 'insufficient-scope', { versions: ['1.*'] })
+})
 
 describe('media type and coding', () => {
   const types: (string | undefined)[] = [

@@ -127,7 +127,12 @@ describe('is refused', () => {
   test('a name that the token may not give', async () => {
     const made = await gateway.organisation({ versions: ['1.4.*'] })
     expect((await patch(made, { name: '2.0.0' })).json.code).toBe('insufficient-scope')
+    // Before anything else that is wrong.
+    expect((await patch(made, { name: '2.0.0' }, { 'If-Match': '"x"' })).json.code).toBe('insufficient-scope')
+    expect((await patch(made, { name: '2.0.0' }, { 'If-Match': 'x' })).json.code).toBe('insufficient-scope')
     expect((await patch(made, { name: '1.4.9' })).status).toBe(200)
+    await gateway.admin('DELETE', `/organisations/${made.id}/session`)
+    expect((await patch(made, { name: '2.0.0' }, {}, '1.4.9')).json.code).toBe('insufficient-scope')
   })
 
   test('an answer of the platform that is no version', async () => {
