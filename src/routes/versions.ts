@@ -185,7 +185,8 @@ function callOf(c: Context<AppEnv>): Call {
   const traceparent = c.req.header('traceparent')
   const tracestate = c.req.header('tracestate')
   if (traceparent) trace.traceparent = traceparent.slice(0, maxTraceLength)
-  if (tracestate) trace.tracestate = tracestate.slice(0, maxTraceLength + 1)
+  // It is sent on, and tokens stay here.
+  if (tracestate && !holdsToken(tracestate)) trace.tracestate = tracestate.slice(0, maxTraceLength + 1)
   return {
     organisationId: c.req.param('organisation_id') ?? '',
     requestId: c.get('requestId'),

@@ -1,6 +1,6 @@
 /**
- * Owns which headers cross. Requests are built from nothing: each entry stands with its reason, and no header of the
- * caller's is ever copied. Of the platform's headers none reaches the caller.
+ * Owns which headers cross. Requests are built from nothing: each entry stands with its reason, and of the caller's headers
+ * only a valid trace context and request id go on. Of the platform's headers none reaches the caller.
  */
 import type { Secret } from '../crypto.ts'
 

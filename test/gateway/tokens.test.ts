@@ -476,7 +476,12 @@ test('a token in an odd place is not kept: not in the log, not at the platform',
   const made = await gateway.organisation()
   const { id, token } = made
   const path = versionPath(id, 'CONN1', '1.4.0')
-  const headers = { 'User-Agent': `ci ${token}`, 'X-Request-Id': token }
+  const headers = {
+    'User-Agent': `ci ${token}`,
+    'X-Request-Id': token,
+    traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+    tracestate: `ci=${token}`,
+  }
   expect((await gateway.ask(path, { token, headers })).status).toBe(200)
   const json = { 'Content-Type': 'application/json' }
   const body = versionOf(gateway, id)
