@@ -1,7 +1,7 @@
 /** Owns what an admin may send about a session, as a schema that is built when it is called for. Never keeps anything. */
 import * as z from 'zod/mini'
-import { dateTime, platformId, versionName } from '../update/connection-version.ts'
-import { printable, tokenless } from './new-token.ts'
+import { platformId, versionName } from '../update/connection-version.ts'
+import { expiry, printable, tokenless } from './new-token.ts'
 import { hasNamesAndValues, isCookieHeader, maxHeaderLength } from './session.ts'
 
 /** The body of `PUT …/session`: a bare value or a whole header, never guessed from one another. */
@@ -42,7 +42,7 @@ export function newSession() {
         z.strictObject({ connectionId: platformId, version: versionName.check(tokenless()) }),
       ),
       owner: z.optional(printable()),
-      expiresAt: z.optional(z.nullable(dateTime)),
+      expiresAt: expiry(),
     })
     .check(
       z.refine(

@@ -6,6 +6,7 @@ import * as z from 'zod/mini'
 import { holdsToken } from '../auth/token.ts'
 import { dateTime } from '../update/connection-version.ts'
 import { writableFields } from '../update/writable.ts'
+import { lastInstantMs } from './tokens.ts'
 
 const maxGraceSeconds = 7 * 86_400
 
@@ -24,6 +25,14 @@ export function printable() {
       'must not hold control or format characters',
     ),
     tokenless(),
+  )
+}
+
+/** When what an admin sets ends; null for never. That it lies in the future is for who has a clock. */
+export function expiry() {
+  const representable = (text: string) => !(Date.parse(text) > lastInstantMs)
+  return z.optional(
+    z.nullable(dateTime.check(z.refine(representable, 'must lie before the year 10000 in UTC'))),
   )
 }
 
@@ -65,7 +74,7 @@ export function newToken() {
     actions: someOf(['read', 'update']),
     fields: someOf(writableFields),
     versions: z._default(versionPatterns(), ['*']),
-    expiresAt: z.optional(z.nullable(dateTime)),
+    expiresAt: expiry(),
     rateLimit: z._default(
       z.strictObject({
         requests: z.int().check(z.gte(1), z.lte(100_000)),

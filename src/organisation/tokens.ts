@@ -66,7 +66,7 @@ export function rotateToken(
     digest,
     previousDigest: graced ? row.digest : null,
     previousUntil: graced ? nowMs + graceSeconds * 1000 : null,
-    expiresAt: row.lifetimeMs === null ? null : nowMs + row.lifetimeMs,
+    expiresAt: row.lifetimeMs === null ? null : Math.min(nowMs + row.lifetimeMs, lastInstantMs),
   }
 }
 
@@ -98,6 +98,9 @@ export function viewToken(row: TokenRow, lastUsedMs: number | null, nowMs: numbe
     status: row.revokedAt !== null ? 'revoked' : expired ? 'expired' : 'active',
   }
 }
+
+/** RFC 3339 has no year of five digits. */
+export const lastInstantMs = Date.parse('9999-12-31T23:59:59.999Z')
 
 /** Milliseconds since 1970 as RFC 3339 in UTC. */
 export function instant(ms: number): string

@@ -8,7 +8,7 @@ import * as z from 'zod/mini'
 import { readerOf } from '../auth/admin.ts'
 import { bearerOf, isTokenId, mintToken } from '../auth/token.ts'
 import { randomBytes } from '../crypto.ts'
-import { type Result, refuse } from '../errors.ts'
+import { type Refusal, type Result, refuse } from '../errors.ts'
 import type { AdminCall } from '../organisation/messages.ts'
 import { newSession } from '../organisation/new-session.ts'
 import { newToken, rotation } from '../organisation/new-token.ts'
@@ -81,12 +81,7 @@ export function admin() {
     )
     .post(`${organisation}/tokens`, jsonBody(maxBodyBytes, problem), validBody(newToken()), c => {
       const wanted = c.req.valid('json')
-      if (wanted.expiresAt && Date.parse(wanted.expiresAt) <= Date.now()) {
-        return problem(c, {
-          code: 'invalid-body',
-          fields: [{ field: 'expiresAt', message: 'must lie in the future' }],
-        })
-      }
+      if (isPast(wanted.expiresAt)) return problem(c, pastExpiry)
       const minted = mintToken(randomBytes)
       return reply(c, 201, async to =>
         withToken(c, minted, await to.tokens.create(adminCall(c), wanted, minted.credential)),
@@ -119,9 +114,11 @@ export function admin() {
     .get(`${organisation}/session`, c =>
       reply(c, 200, async to => ({ ok: true, value: await to.getSession() })),
     )
-    .put(`${organisation}/session`, jsonBody(maxBodyBytes, problem), validBody(newSession()), c =>
-      reply(c, 200, to => to.setSession(adminCall(c), c.req.valid('json'))),
-    )
+    .put(`${organisation}/session`, jsonBody(maxBodyBytes, problem), validBody(newSession()), c => {
+      const wanted = c.req.valid('json')
+      if (isPast(wanted.expiresAt)) return problem(c, pastExpiry)
+      return reply(c, 200, to => to.setSession(adminCall(c), wanted))
+    })
     .delete(`${organisation}/session`, c => reply(c, 200, to => to.deleteSession(adminCall(c))))
   return admin
 }
@@ -148,6 +145,15 @@ export function administrator(): MiddlewareHandler<AppEnv> {
     if (id && counted) await ask(c, id, to => to.adminDenied(originOf(c, id)))
     return problem(c, { code: 'invalid-token', reason: 'unknown' })
   }
+}
+
+function isPast(expiresAt: string | null | undefined): boolean {
+  return typeof expiresAt === 'string' && Date.parse(expiresAt) <= Date.now()
+}
+
+const pastExpiry: Refusal = {
+  code: 'invalid-body',
+  fields: [{ field: 'expiresAt', message: 'must lie in the future' }],
 }
 
 /** The organisation of an admin path, by its rule. */

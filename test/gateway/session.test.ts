@@ -87,6 +87,7 @@ describe('setting one with a probe', () => {
       'probe.connectionId',
     ],
     ['an owner that hides something', { owner: 'a\u202eb' }, 'owner'],
+    ['an end that is past', { expiresAt: '2020-01-01T00:00:00Z' }, 'expiresAt'],
     ['an end that is no time', { expiresAt: 'tomorrow' }, 'expiresAt'],
     ['a key that is not known', { note: 'x' }, 'note'],
   ])('%s is refused', async (_, more, field) => {

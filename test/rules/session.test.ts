@@ -48,6 +48,7 @@ describe('setting', () => {
     ['a value with DEL', { cookie: 'a\x7f' }],
     ['a value that is not ASCII', { cookie: 'ä' }],
     ['a value that is too long', { cookie: `${longest}x` }],
+    ['an end in the year 10000 in UTC', { cookie: 'a', expiresAt: '9999-12-31T23:59:59-00:01' }],
     ['an owner with a token', { cookie: 'a', owner: `of vgw_${'0'.repeat(65)}` }],
     ['a probe of a token', { cookie: 'a', probe: { connectionId: 'C', version: `vgw_${'0'.repeat(65)}` } }],
     ['a number', { cookie: 5 }],

@@ -2,7 +2,14 @@
 import { expect, test } from 'vitest'
 import * as z from 'zod/mini'
 import { type NewToken, newToken, rotation } from '../../src/organisation/new-token.ts'
-import { createToken, instant, rotateToken, type TokenRow, viewToken } from '../../src/organisation/tokens.ts'
+import {
+  createToken,
+  instant,
+  lastInstantMs,
+  rotateToken,
+  type TokenRow,
+  viewToken,
+} from '../../src/organisation/tokens.ts'
 import { fieldErrors } from '../../src/update/connection-version.ts'
 
 const now = Date.parse('2026-03-01T12:00:00Z')
@@ -44,6 +51,7 @@ test.each<[string, object]>([
   ['100 versions', { versions: of(100, '1.') }],
   ['patterns', { versions: ['1.*', 'latest', '*-rc*', 'v 2', long] }],
   ['no expiry', { expiresAt: null }],
+  ['the last expiry that there is', { expiresAt: '9999-12-31T23:59:59.999Z' }],
   ['an expiry with an offset', { expiresAt: '2026-03-01T14:00:00.5+02:00' }],
   ['the highest rate', { rateLimit: { requests: 100_000, windowSeconds: 86_400 } }],
   ['the lowest rate', { rateLimit: { requests: 1, windowSeconds: 1 } }],
@@ -87,6 +95,7 @@ test.each<[string, object, string]>([
   ['a date for an expiry', { expiresAt: '2026-03-01' }, 'expiresAt'],
   ['a day that there is not', { expiresAt: '2026-02-30T12:00:00Z' }, 'expiresAt'],
   ['a number for an expiry', { expiresAt: now }, 'expiresAt'],
+  ['an expiry in the year 10000 in UTC', { expiresAt: '9999-12-31T23:59:59-00:01' }, 'expiresAt'],
   ['an empty expiry', { expiresAt: '' }, 'expiresAt'],
   ['a rate of nothing', { rateLimit: { requests: 0, windowSeconds: 1 } }, 'rateLimit.requests'],
   ['a rate of too much', { rateLimit: { requests: 100_001, windowSeconds: 1 } }, 'rateLimit.requests'],
@@ -161,7 +170,10 @@ const third = new Uint8Array(32).fill(3)
 const forever = { ...row, expiresAt: null, lifetimeMs: null }
 const rotatedOnce = { ...row, digest: second, previousDigest: digest, previousUntil: later + 3_600_000 }
 
+const longest = { ...row, lifetimeMs: lastInstantMs - now, expiresAt: lastInstantMs }
+
 test.each<[string, TokenRow, Uint8Array, number, Partial<TokenRow>]>([
+  ['a life that would end in the year 10000', longest, second, 0, { expiresAt: lastInstantMs }],
   ['no grace', row, second, 0, { expiresAt: later + 90 * day }],
   [
     'an hour of grace',
