@@ -34,7 +34,7 @@ export function newSession() {
           }),
           z.refine(
             hasNamesAndValues,
-            'must have a value and a name of at most 64 characters in every pair; for a bare value use cookie',
+            'must have values, and names of at most 64 characters; for a bare value use cookie',
           ),
         ),
       ),

@@ -33,6 +33,8 @@ export interface Probe {
 
 export const maxHeaderLength = 8192
 const maxNameLength = 64
+/** Of a cookie without a value: secrets are longer. */
+const maxEmptyNameLength = 20
 /** RFC 6265, section 4.2.1, but lenient in values: what the platform handed out is sent back as it is. */
 const pair = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+=[\x21-\x3a\x3c-\x7e]*(?: +[\x21-\x3a\x3c-\x7e]+)*$/
 
@@ -54,12 +56,12 @@ export function isCookieHeader(text: string): boolean {
   return splitHeader(text).every(each => pair.test(each))
 }
 
-/**
- * Whether every cookie has a value, and a name no longer than names are: of a bare value that ends in `=` all of it would be the
- * name, which is shown.
- */
+/** Whether no bare value was taken for the name of a cookie, which is shown: one in base64 may end in `=`. */
 export function hasNamesAndValues(text: string): boolean {
-  return cookiesOf(text).every(({ name, value }) => name.length <= maxNameLength && /[^= ]/.test(value))
+  const cookies = cookiesOf(text)
+  const named = ({ name, value }: { name: string; value: string }) =>
+    name.length <= (value === '' ? maxEmptyNameLength : maxNameLength) && !/^[= ]+$/.test(value)
+  return cookies.every(named) && cookies.some(({ value }) => value !== '')
 }
 
 function splitHeader(header: string): string[] {
