@@ -152,7 +152,11 @@ async function ofExport(
   if (receipts !== undefined) {
     const parsed = parseReceipts(read(receipts).toString('utf8'))
     if (!parsed) throw new Unusable(`${receipts} has a line that is no receipt: <number>:<hash>`)
-    evidence.receipts = parsed
+    const { byNumber, forkedAt } = parsed
+    if (forkedAt !== undefined) {
+      return [`FAILED  the log was forked: ${receipts} has two receipts of record ${forkedAt} that differ`]
+    }
+    evidence.receipts = byNumber
   }
   if (leaves !== undefined) {
     const confirmed = await confirmedLeaves(leavesOf(open(leaves)), checkpoints)

@@ -36,16 +36,25 @@ export async function confirmedLeaves(
   return confirmed
 }
 
+export interface Receipts {
+  byNumber: Map<number, string>
+  /** The first record of which two receipts differ: a log gives one number to one record. */
+  forkedAt: number | undefined
+}
+
 /** Receipts in any order, by the number of their record; undefined where a line is none. */
-export function parseReceipts(text: string): Map<number, string> | undefined {
-  const receipts = new Map<number, string>()
+export function parseReceipts(text: string): Receipts | undefined {
+  const byNumber = new Map<number, string>()
+  let forkedAt: number | undefined
   for (const line of text.split('\n')) {
     // As a header was copied, its name may stand before it.
     const bare = line.trim().replace(/^audit-receipt:\s*/i, '')
     if (bare === '') continue
     const [, seq, hash] = pattern.exec(bare) ?? []
     if (hash === undefined) return undefined
-    receipts.set(Number(seq), hash)
+    const known = byNumber.get(Number(seq))
+    if (known !== undefined && known !== hash) forkedAt ??= Number(seq)
+    byNumber.set(Number(seq), hash)
   }
-  return receipts
+  return { byNumber, forkedAt }
 }

@@ -21,7 +21,8 @@
  *    in its checkpoint (RFC 9162, section 2.1.3.2). A checkpoint extends another where their consistency proof holds (section
  *    2.1.4.2), or where both hold for one export.
  * 7. A root says that something is wrong, not what. Which record it is can be told from the numbers, and from leaves: those of
- *    `GET …/audit/leaves`, if they hash to a checkpoint's root, or of the receipts that callers kept.
+ *    `GET …/audit/leaves`, if they hash to a checkpoint's root, or of the receipts that callers kept. Two receipts of one number
+ *    that differ, or two checkpoints of one size, are of a log that was forked.
  */
 import { answer } from './command.ts'
 

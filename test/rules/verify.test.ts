@@ -265,7 +265,9 @@ describe('leaves', () => {
 
   test('of receipts come in any order, as they were copied', () => {
     const text = `Audit-Receipt: ${list[4]}\n\n  ${list[1]}\r\naudit-receipt:${list[9]}`
-    expect([...(parseReceipts(text) ?? [])].map(([seq]) => seq)).toEqual([5, 2, 10])
+    const parsed = parseReceipts(`${text}\n${list[1]}`)
+    expect([...(parsed?.byNumber.keys() ?? [])]).toEqual([5, 2, 10])
+    expect(parsed?.forkedAt).toBeUndefined()
     for (const wrong of ['x', '1:ab', `0:${'0'.repeat(64)}`, `1:${'A'.repeat(64)}`, `1:${'0'.repeat(65)}`]) {
       expect(parseReceipts(`${list[0]}\n${wrong}`)).toBeUndefined()
     }
@@ -295,7 +297,11 @@ describe('as a program', () => {
     changed: save('changed.ndjson', textOf(log.with(6, forged))),
     leaves: save('leaves', textOf(log.map((line, i) => `${i + 1}:${leaf(line).toString('hex')}`))),
     newLeaves: save('new-leaves', textOf(other.map((line, i) => `${i + 1}:${leaf(line).toString('hex')}`))),
-    receipts: save('receipts', `7:${leaf(log[6] as string).toString('hex')}\n`),
+    receipts: save('receipts', `7:${hex(leaf(log[6] as string))}\n`),
+    // The export agrees with one of the two alone, or with neither.
+    split: save('split', `7:${hex(leaf(log[6] as string))}\n7:${hex(leaf(forged))}\n`),
+    splitAgain: save('split-again', `7:${hex(leaf(forged))}\n7:${hex(leaf(log[6] as string))}\n`),
+    splitElsewhere: save('split-elsewhere', `21:${'0'.repeat(64)}\n21:${'1'.repeat(64)}\n`),
     c20: save('c20', noteOf(20)),
     c13: save('c13', noteOf(13)),
     fork: save('fork', noteOf(13, 'ORG', other)),
@@ -354,6 +360,18 @@ describe('as a program', () => {
       1,
       /^FAILED {2}record 7 was changed .* its receipt/,
       [f.changed, '--checkpoint', f.c20, '--receipts', f.receipts, ...k],
+    ],
+    ...[f.split, f.splitAgain].flatMap(receipts =>
+      [[f.export, '--leaves', f.leaves], [f.export], [f.changed]].map((rest): [number, RegExp, string[]] => [
+        1,
+        /^FAILED {2}the log was forked: .*split(-again)? has two receipts of record 7 that differ\n$/,
+        [...rest, '--checkpoint', f.c20, '--receipts', receipts, ...k],
+      ]),
+    ),
+    [
+      1,
+      /^FAILED {2}the log was forked: .* of record 21 that differ\n$/,
+      [f.export, '--checkpoint', f.c20, '--receipts', f.splitElsewhere, ...k],
     ],
     [
       1,
