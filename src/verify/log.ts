@@ -39,6 +39,8 @@ interface Deviation {
   next?: number
   /** Where the record that belongs here turned up. */
   foundAt?: number
+  /** The record that stands there turned up once more. */
+  again?: boolean
 }
 
 /** Checks a log against what is known of it. `progress` is called now and then, with how many records were read. */
@@ -68,6 +70,7 @@ export async function examine(
       if (deviation) {
         deviation.next ??= seq
         if (seq === deviation.at) deviation.foundAt ??= line
+        if (seq === deviation.seq) deviation.again = true
         continue
       }
       if (forked !== undefined) continue
@@ -87,7 +90,8 @@ export async function examine(
   for (const seq of receipts.keys()) promised = Math.max(promised, seq)
   for (const { size } of checkpoints) promised = Math.max(promised, size)
   const finding =
-    forked ?? (deviation ? named(deviation, promised) : line < promised ? cutOff(line, promised) : undefined)
+    forked ??
+    (deviation ? named(deviation, line, promised) : line < promised ? cutOff(line, promised) : undefined)
   return { records: line, covered, finding }
 }
 
@@ -103,14 +107,23 @@ function witnessAgainst(leaf: Buffer, known: Buffer | undefined, receipt: string
   return undefined
 }
 
-/** The next line tells a change from a removal and from an insertion: after those, the numbers are shifted. */
-function named({ at, seq, witness, torn, next, foundAt }: Deviation, promised: number): string {
+/**
+ * The next line tells a change from a removal and from an insertion: after those, the numbers are shifted. A record that came too
+ * early was swapped where it is gone from its own place, and inserted where it is not, or where the log has no such place.
+ */
+function named(
+  { at, seq, witness, torn, next, foundAt, again }: Deviation,
+  records: number,
+  promised: number,
+): string {
   const because = witness === undefined ? '' : `: its bytes do not hash to ${witness}`
   if (torn) return `record ${at} was cut off: the file ends in the middle of line ${at}`
-  if (seq > at && foundAt !== undefined) {
+  const inserted = next !== at + 1 && (again || seq > records)
+  if (seq > at && foundAt !== undefined && !inserted) {
     return `record ${at} was swapped: it stands in line ${foundAt}, and in line ${at} stands record ${seq}`
   }
-  if (next === at) return `a record was inserted before record ${at}: line ${at} is one too many${because}`
+  if (next === at || (foundAt !== undefined && inserted))
+    return `a record was inserted before record ${at}: line ${at} is one too many${because}`
   if (seq > at && next !== at + 1) {
     const gap = seq === at + 1 ? `record ${at} was` : `records ${at} to ${seq - 1} were`
     return `${gap} removed: line ${at} holds record ${seq}`

@@ -136,6 +136,11 @@ test.each<[what: string, statements: string[], named: string]>([
     'a record was inserted before record 5: line 5 is one too many: its bytes do not hash to a leaf that a checkpoint confirms',
   ],
   [
+    'a copy of a later record',
+    [...shift(5), `insert into records select 5, ${columns}, record, hashes from records where seq = 9`],
+    'a record was inserted before record 5: line 5 is one too many: its bytes do not hash to a leaf that a checkpoint confirms',
+  ],
+  [
     'a cut tail',
     ['delete from records where seq > 8'],
     'records 9 to 10 were cut off: the file ends with record 8',

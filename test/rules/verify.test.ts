@@ -115,6 +115,31 @@ const tampered: [what: string, lines: string[] | string, withLeaves: string, wit
     log.toSpliced(12, 0, log[3] as string),
     'a record was inserted before record 13: line 13 is one too many',
   ],
+  [
+    'a later record early, and in its place too',
+    log.toSpliced(4, 0, log[7] as string),
+    'a record was inserted before record 5: line 5 is one too many',
+  ],
+  [
+    'the next record early, and in its place too',
+    log.toSpliced(4, 0, log[5] as string),
+    'a record was inserted before record 5: line 5 is one too many',
+  ],
+  [
+    'the last record early, and in its place too',
+    log.toSpliced(18, 0, log[19] as string),
+    'a record was inserted before record 19: line 19 is one too many',
+  ],
+  [
+    'two later records early, and in their places too',
+    log.toSpliced(4, 0, log[7] as string, log[8] as string),
+    'a record was inserted before record 5: line 5 is one too many',
+  ],
+  [
+    'an inserted record with a number that the log does not have',
+    log.toSpliced(4, 0, recordOf(99)),
+    'a record was inserted before record 5: line 5 is one too many',
+  ],
   ['an inserted empty line', log.toSpliced(6, 0, ''), 'a record was inserted before record 7'],
   [
     'two inserted records',
@@ -130,6 +155,16 @@ const tampered: [what: string, lines: string[] | string, withLeaves: string, wit
     'neighbours, swapped',
     moved(3, 4),
     'record 3 was swapped: it stands in line 4, and in line 3 stands record 4',
+  ],
+  [
+    'the last neighbours, swapped',
+    moved(19, 20),
+    'record 19 was swapped: it stands in line 20, and in line 19 stands record 20',
+  ],
+  [
+    'a record moved forward',
+    moved(8, 5),
+    'record 5 was swapped: it stands in line 6, and in line 5 stands record 8',
   ],
   ['a record moved to the end', moved(3, 20), 'record 3 was swapped: it stands in line 20'],
   [
