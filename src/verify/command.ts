@@ -11,7 +11,7 @@ import { type Checked, checkExtension, checkReceipt } from './proofs.ts'
 
 const usage = `Usage: npm run audit:verify -- …
 
-  EXPORT --checkpoint FILE --key FILE      every record of an export, against what was signed
+  EXPORT --checkpoint FILE --key FILE      every record of an export, against what was signed before it
       --checkpoint FILE                    again: checkpoints from other times
       --leaves FILE                        GET …/audit/leaves, to name the record that was changed
       --receipts FILE                      lines of Audit-Receipt, to the same end

@@ -137,7 +137,7 @@ function named(
 
 function cutOff(size: number, promised: number): string {
   const missing = promised === size + 1 ? `record ${promised} was` : `records ${size + 1} to ${promised} were`
-  return `${missing} cut off: the file ends with record ${size}`
+  return `${missing} cut off: the file ends with record ${size}; an export from before what it is held against looks the same`
 }
 
 function unlocated(covered: number, size: number, haveLeaves: boolean): string {

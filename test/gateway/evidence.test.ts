@@ -3,8 +3,12 @@
  * the verifier, which both know nothing of the gateway.
  */
 import { createHash, createPublicKey, generateKeyPairSync, randomBytes, verify } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { mintToken } from '../../src/auth/token.ts'
+import { answer } from '../../src/verify/command.ts'
 import { extend, includes } from '../../src/verify/merkle.ts'
 import { openCheckpoint, parseKeys } from '../../src/verify/note.ts'
 import { checkReceipt } from '../../src/verify/proofs.ts'
@@ -359,3 +363,57 @@ test('500 parallel updates leave one log without a gap, under checkpoints that e
     expect(extend(size, next.size, bytes(json.proof), root, next.root)).toBe(true)
   }
 }, 120_000)
+
+test('what the README asks for, in its order and while records are written, holds', async () => {
+  const made = await gateway.organisation()
+  const readme = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8')
+  const asked = [
+    ...readme.matchAll(/^ {4}audit (\S+)(?: -H '(\S+): (\S+)')? > (checkpoint|leaves|export\.ndjson)$/gm),
+  ]
+  expect(asked.length).toBe(3)
+  const folder = mkdtempSync(join(tmpdir(), 'evidence-'))
+  const save = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text)
+    return join(folder, name)
+  }
+  let writing = true
+  const writer = async (connection: string) => {
+    while (writing) await put(gateway, made, { connection })
+  }
+  const writers = Promise.all([writer('CONN2'), writer('CONN3')])
+  try {
+    await put(gateway, made)
+    for (const [, path = '', header, value = '', name = ''] of asked) {
+      const { status, text } = await gateway.admin(
+        'GET',
+        `/organisations/${made.id}/audit${path.replace("''", '')}`,
+        undefined,
+        header === undefined ? {} : { [header]: value },
+      )
+      expect(status).toBe(200)
+      save(name, text)
+      // However fast the others are, something was written in between.
+      await put(gateway, made)
+    }
+    const held = (name: string) => join(folder, name)
+    const { code, lines } = await answer(
+      [
+        held('export.ndjson'),
+        ...['--checkpoint', held('checkpoint'), '--leaves', held('leaves')],
+        ...['--key', save('key', (await gateway.ask('/audit/key')).text)],
+      ],
+      () => {},
+    )
+    expect([code, lines]).toEqual([
+      0,
+      [
+        expect.stringMatching(/^OK {6}\d+ records are the log /),
+        expect.stringMatching(/^NOTE {4}records \d+ to \d+ are newer than the last checkpoint/),
+      ],
+    ])
+  } finally {
+    writing = false
+    await writers
+    rmSync(folder, { recursive: true })
+  }
+})

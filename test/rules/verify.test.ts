@@ -214,7 +214,7 @@ describe('without leaves, a changed record lies', () => {
     const found = await look(lines, { receipts })
     expect(found.finding).toBe('record 7 was changed (line 7): its bytes do not hash to its receipt')
     const cut = await look(log.slice(0, 5), { checkpoints: [at(4)], receipts })
-    expect(cut.finding).toBe('records 6 to 11 were cut off: the file ends with record 5')
+    expect(cut.finding).toMatch(/^records 6 to 11 were cut off: the file ends with record 5;/)
     expect((await look(log, { receipts })).finding).toBeUndefined()
   })
 })
