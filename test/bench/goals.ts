@@ -56,7 +56,7 @@ export function goalsOf(results: Results): Goal[] {
   const many = row('PUT, 32 organisations').toBare
   const get = row('GET').toBare
   const { bundle, rowsWritten, growth } = results
-  const started = bundle.startup.activeMs - bundle.emptyStartup.activeMs
+  const { activeMs, evaluationMs } = bundle.startup
   const short = growth[0] as Growth
   const long = growth.find(({ records }) => records === longest)
   const pages = long && {
@@ -130,7 +130,7 @@ export function goalsOf(results: Results): Goal[] {
       what: 'rows written per PUT',
       reach: '≤ 6',
       measured: two(rowsWritten.PUT),
-      met: Math.round(rowsWritten.PUT) <= 6,
+      met: rowsWritten.PUT <= 6,
     },
     {
       what: 'bundle, minified and gzipped, without CEL and console',
@@ -139,10 +139,10 @@ export function goalsOf(results: Results): Goal[] {
       met: bundle.coreGzipKiB <= 40,
     },
     {
-      what: 'start-up over that of an empty Worker (`wrangler check startup`)',
+      what: 'start-up (`Active` of `wrangler check startup`)',
       reach: '≤ 15 ms',
-      measured: `${started.toFixed(1)} ms (${bundle.startup.activeMs.toFixed(1)} less ${bundle.emptyStartup.activeMs.toFixed(1)}; evaluating the module: ${bundle.startup.evaluationMs.toFixed(1)} ms)`,
-      met: started <= 15,
+      measured: `${activeMs.toFixed(1)} ms (evaluating the module: ${evaluationMs.toFixed(1)} ms)`,
+      met: activeMs <= 15,
     },
   ]
 }
