@@ -12,14 +12,14 @@ import { buildWithout, builtWorker } from './gateway/build.ts'
 
 const gzipped = (text: string) => gzipSync(text, { level: 9 }).byteLength
 
-test('the bundle has at most 75 KiB gzipped, expressions add at most 25, and the console 20', () => {
+test('the bundle has at most 77 KiB gzipped, expressions add at most 25, and the console 20', () => {
   const folder = mkdtempSync(join(tmpdir(), 'bundle-'))
   try {
     const whole = gzipped(builtWorker())
     const withoutConsole = buildWithout(folder, 'console')
     const rest = gzipped(buildWithout(folder, 'console', 'expressions'))
     expect(withoutConsole).not.toContain('/console/organisations/')
-    expect(rest).toBeLessThanOrEqual(75 * 1024)
+    expect(rest).toBeLessThanOrEqual(77 * 1024)
     expect(gzipped(withoutConsole) - rest).toBeLessThanOrEqual(25 * 1024)
     expect(whole - gzipped(withoutConsole)).toBeLessThanOrEqual(20 * 1024)
   } finally {
