@@ -73,7 +73,13 @@ function asked(args: string[]): Asked {
     whole: { type: 'boolean', default: false },
   } as const
   try {
-    const { values, positionals } = parseArgs({ args, options, allowPositionals: true })
+    const { values, positionals, tokens } = parseArgs({ args, options, allowPositionals: true, tokens: true })
+    const once = tokens.flatMap(token =>
+      token.kind === 'option' && !('multiple' in options[token.name]) ? [token.name] : [],
+    )
+    // Of two, only the last would be looked at, and the other's evidence lost.
+    const twice = once.find((name, i) => once.indexOf(name) !== i)
+    if (twice !== undefined) throw new Unusable(`--${twice} is given more than once`)
     if (positionals.length > 1) throw new Unusable('more than one export')
     const keys = values.key.flatMap(path => {
       const parsed = parseKeys(read(path).toString('utf8'))

@@ -461,6 +461,11 @@ describe('as a program', () => {
     ],
     [2, /^$/, [f.export, '--checkpoint', f.c20, '--key', f.c20]],
     [2, /^$/, [f.export, '--checkpoint', f.c20, '--receipts', f.text, ...k]],
+    [
+      2,
+      /^--receipts is given more than once$/,
+      [f.export, '--checkpoint', f.c20, '--receipts', f.receipts, '--receipts', f.receipts, ...k],
+    ],
     [2, /^$/, ['/nowhere', '--checkpoint', f.c20, ...k]],
     [2, /^$/, [f.export, '--checkpoint', '/nowhere', ...k]],
     [2, /^$/, [f.export, '--checkpoint', f.c20, '--leaves', '/nowhere', ...k]],
