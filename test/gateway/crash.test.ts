@@ -134,6 +134,9 @@ test('each answered update has both of its records after workerd was killed thre
     records.filter(({ event }) => event === 'update.attempted').map(each => each.request.sha256),
   )
   expect(platform.history.filter(({ body }) => !recorded.has(sha256(body)))).toEqual([])
+  // Its storage is the next one's: what it still has to do must not be done beside that.
+  process.kill(gateway.workerd, 'SIGKILL')
+  children.at(-1)?.kill('SIGKILL')
 })
 
 test('an update that a crash cut off is closed and looked into with no request to wake the object', {
@@ -148,6 +151,7 @@ test('an update that a crash cut off is closed and looked into with no request t
     headers: json,
     body: wanted,
   })
+  expect(made.status, made.text).toBe(201)
   const gate = platform.hold({ method: 'PUT', connectionId: 'CUT' })
   const body = { ...platform.get(organisation, 'CUT', '1.4.0'), description: 'cut off' }
   const cut = send(gateway.url, versionPath(organisation, 'CUT', '1.4.0'), {
