@@ -158,11 +158,12 @@ export class Chores {
       const { looks, missed, untilAt } = inquiry.row
       if (looks > 0 && missed === 0 && now() > untilAt + patienceMs) {
         unsettled.take(inquiry, { effect: 'unknown' }, now())
-      } else if (now() < endsAt) {
-        const sight = await inspector.look(inquiry.errand, inquiry.intent, now() + eachMs)
-        unsettled.take(inquiry, sight, now())
+        continue
       }
       // What is left is due again at once, but after whatever else is.
+      if (now() >= endsAt) continue
+      const sight = await inspector.look(inquiry.errand, inquiry.intent, now() + eachMs)
+      unsettled.take(inquiry, sight, now())
     }
     const { nextAt } = unsettled
     if (nextAt === undefined) agenda.done('unsettled')
